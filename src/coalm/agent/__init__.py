@@ -1,1 +1,1 @@
-
+"""Agents: rollouts, the ReAct loop over tools, and chat sessions."""

@@ -1,0 +1,169 @@
+"""Rollouts: dialogue logic without a model in it, and the two ways to run it.
+
+A rollout is a generator. It yields a prompt, is sent the completion, and returns the conversation
+that came out. It never sees an engine, so the same logic runs alone in a chat and by the hundred in
+an evaluation::
+
+    def ask_twice(conversation: Conversation, fmt: PromptFormat) -> Rollout:
+        for _ in range(2):
+            completion = yield fmt.render(conversation)
+            conversation = conversation.extended(fmt.parse(completion.text))
+        return conversation
+
+`run_many` steps the live rollouts together and lets new ones in as others finish: every engine
+call is a full batch, and a long dialogue holds nobody up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from coalm.engines.base import Completion, Engine, SamplingParams, Usage
+from coalm.errors import CoalmError, EngineError
+from coalm.types import Conversation, Prompt
+
+Rollout: TypeAlias = Generator[Prompt, Completion, Conversation]
+"""Yields a prompt, is sent its completion, returns the conversation.
+
+When the engine cannot answer, its `EngineError` is raised at the `yield`: a rollout may end in a
+state of its own there, or let it pass.
+"""
+
+
+_NOTHING = Usage(prompt_tokens=0, completion_tokens=0)
+
+
+class Finished(NamedTuple):
+    """How one rollout of `run_many` ended: with a conversation or with an error, never both."""
+
+    id: str
+    conversation: Conversation | None
+    error: CoalmError | None
+    seconds: float
+    """Wall time from the first step to the last, waiting for its batch neighbours included."""
+    usage: Usage
+    """Tokens of all its completions together, those before an error included."""
+
+
+def run_one(rollout: Rollout, engine: Engine, params: SamplingParams) -> Conversation:
+    """Run a rollout to its end, one prompt per engine call.
+
+    Raises:
+        CoalmError: whatever the engine or the rollout raised; the rollout is closed then.
+    """
+    answer: Completion | EngineError | None = None
+    try:
+        while True:
+            prompt = _resume(rollout, answer)
+            (answer,) = _generate(engine, [prompt], params)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        rollout.close()
+
+
+def run_many(
+    rollouts: Iterable[tuple[str, Rollout]],
+    engine: Engine,
+    params: SamplingParams,
+    batch_size: int,
+) -> Iterator[Finished]:
+    """Run (id, rollout) pairs in full batches; yields each one as soon as it has finished.
+
+    Only `batch_size` rollouts are alive at a time, and `rollouts` is read as places get free, so it
+    may be long or lazy. An `EngineError` for a batch is narrowed down by asking prompt by prompt:
+    only the prompt at fault fails. A `CoalmError` inside a rollout ends that rollout only. Any
+    other exception is a defect and passes through; who wants to go on even then (the evaluation
+    runner) wraps each rollout and raises a `CoalmError` in its place.
+
+    Whatever ends the run early (Ctrl-C, a defect, a caller that stops reading), every rollout that
+    finished before was yielded and every live one is closed.
+
+    Raises:
+        ValueError: `batch_size` is not positive.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    return _run(iter(rollouts), engine, params, batch_size)
+
+
+def _run(
+    waiting: Iterator[tuple[str, Rollout]],
+    engine: Engine,
+    params: SamplingParams,
+    batch_size: int,
+) -> Iterator[Finished]:
+    live: list[_Live] = []
+    try:
+        while True:
+            while len(live) < batch_size and (entry := next(waiting, None)) is not None:
+                live.append(run := _Live(*entry))
+                if finished := run.start():
+                    live.remove(run)
+                    yield finished
+            if not live:
+                return
+            answers = _generate(engine, [run.prompt for run in live], params)
+            for run, answer in zip(list(live), answers, strict=True):
+                if finished := run.step(answer):
+                    live.remove(run)
+                    yield finished
+    finally:
+        for run in live:
+            run.rollout.close()
+
+
+def _generate(
+    engine: Engine, prompts: Sequence[Prompt], params: SamplingParams
+) -> list[Completion | EngineError]:
+    try:
+        return [*engine.generate(prompts, params)]
+    except EngineError as error:
+        if len(prompts) == 1:
+            return [error]
+    return [_generate(engine, [prompt], params)[0] for prompt in prompts]
+
+
+def _resume(rollout: Rollout, answer: Completion | EngineError | None) -> Prompt:
+    if answer is None:
+        return next(rollout)
+    if isinstance(answer, EngineError):
+        return rollout.throw(answer)
+    return rollout.send(answer)
+
+
+@dataclass(eq=False)
+class _Live:
+    """A rollout that is running: its open prompt and what it cost so far."""
+
+    id: str
+    rollout: Rollout
+    prompt: Prompt = ()
+    usage: Usage = _NOTHING
+    started: float = field(default_factory=time.monotonic)
+
+    def start(self) -> Finished | None:
+        """Go to the first prompt; the result if there is none."""
+        return self._advance(None)
+
+    def step(self, answer: Completion | EngineError) -> Finished | None:
+        """Send the answer, go to the next prompt; the result if there is none."""
+        if isinstance(answer, Completion):
+            self.usage = Usage(*map(sum, zip(self.usage, answer.usage, strict=True)))
+        return self._advance(answer)
+
+    def _advance(self, answer: Completion | EngineError | None) -> Finished | None:
+        try:
+            self.prompt = _resume(self.rollout, answer)
+        except StopIteration as stop:
+            return self._finished(stop.value, None)
+        except CoalmError as error:
+            return self._finished(None, error)
+        return None
+
+    def _finished(self, conversation: Conversation | None, error: CoalmError | None) -> Finished:
+        seconds = time.monotonic() - self.started
+        return Finished(self.id, conversation, error, seconds, self.usage)
