@@ -2,9 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from coalm.types import Conversation, Message, Prompt
+from coalm.errors import FormatError
+from coalm.types import ChatTurn, Conversation, Message, Prompt
+
+
+class AlpacaPrompt(NamedTuple):
+    """A prompt in two parts, as the published CoALM-IT rows have them."""
+
+    instruction: str
+    """Task, tools, form of the answer, and earlier turns where the format has them here."""
+    input: str
+    """What has to be answered now."""
+
+
+class Turn(NamedTuple):
+    """A conversation taken apart at the user's last message."""
+
+    context: str
+    """All system messages, one paragraph each; empty or ending in a blank line."""
+    history: Sequence[Message]
+    """Everything before the user's last message."""
+    current: Sequence[Message]
+    """The user's last message and what followed it; everything, if the user said nothing."""
+
+
+def split_turn(conversation: Conversation) -> Turn:
+    """Take `conversation` apart for rendering.
+
+    Raises:
+        FormatError: there is nothing to answer.
+    """
+    spoken = [message for message in conversation.messages if message.role != "system"]
+    if not spoken or spoken[-1].role == "assistant":
+        raise FormatError(
+            f"conversation {conversation.id!r} does not end with a user or tool message, "
+            "so there is nothing to answer"
+        )
+    context = "".join(
+        f"{message.content.strip()}\n\n"
+        for message in conversation.messages
+        if message.role == "system"
+    )
+    users = [at for at, message in enumerate(spoken) if message.role == "user"]
+    start = users[-1] if users else 0
+    return Turn(context, spoken[:start], spoken[start:])
+
+
+def one_turn(prompt: AlpacaPrompt) -> Prompt:
+    """The prompt as a single user turn."""
+    return (ChatTurn("user", f"{prompt.instruction}\n\n{prompt.input}"),)
+
+
+def plain_reply(format_name: str, message: Message) -> None:
+    """Refuse what a format of bare answers cannot say.
+
+    Raises:
+        FormatError: the message is not the assistant's, has a thought, or a call without a name.
+    """
+    if message.role != "assistant":
+        raise FormatError(f"only an assistant's message is a reply, got role {message.role!r}")
+    if message.thought is not None:
+        raise FormatError(
+            f"format {format_name} has no place for a thought: {message.thought!r:.40}"
+        )
+    for call in message.tool_calls:
+        if call.error is not None:
+            raise FormatError(f"call that did not parse cannot be rendered: {call.raw!r:.40}")
 
 
 class PromptFormat(Protocol):
@@ -36,6 +102,10 @@ class PromptFormat(Protocol):
         Raises:
             FormatError: the conversation holds something the format cannot say.
         """
+        ...
+
+    def render_alpaca(self, conversation: Conversation) -> AlpacaPrompt:
+        """The same text as `render`, as the instruction and input of an Alpaca row."""
         ...
 
     def render_reply(self, message: Message) -> str:

@@ -1,0 +1,86 @@
+"""Function calls as a bracketed list in Python notation, the form of BFCL and ToolACE.
+
+The model answers `[GetWeather(city="Oslo"), Search(query="fjord", limit=3)]`, and `[]` when nothing
+is to be called. Words before the list's line are kept as the message's content; text that is no such
+list as a whole is prose.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from coalm.errors import ParseError
+from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
+from coalm.formats.calls import read_calls, write_calls
+from coalm.formats.instructions import Instructions
+from coalm.formats.text import unambiguous, well_formed
+from coalm.formats.tool_text import json_list
+from coalm.types import Conversation, Message, Prompt, ToolCall
+
+_CALL_LIKE = re.compile(r"\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,\n]*\(")
+_FENCED = re.compile(r"```[a-zA-Z_]*\n(.*?)\n?```", re.DOTALL)
+
+
+class PythonCallsFormat:
+    """Renders and parses bracketed Python calls (see the module)."""
+
+    name = "python_calls"
+    stop: tuple[str, ...] = ()
+
+    def __init__(self, instructions: Path | None = None) -> None:
+        self._instructions = Instructions(self.name, ("context", "tools"), instructions)
+        self.version = "1" + self._instructions.suffix
+
+    def render(self, conversation: Conversation) -> Prompt:
+        """See `PromptFormat.render`."""
+        return one_turn(self.render_alpaca(conversation))
+
+    def render_alpaca(self, conversation: Conversation) -> AlpacaPrompt:
+        """See `PromptFormat.render_alpaca`."""
+        turn = split_turn(conversation)
+        instruction = self._instructions.fill(
+            {"context": turn.context, "tools": json_list(conversation.tools)}
+        )
+        return AlpacaPrompt(
+            instruction, "\n".join(_line(message) for message in (*turn.history, *turn.current))
+        )
+
+    def render_reply(self, message: Message) -> str:
+        """See `PromptFormat.render_reply`; a thought cannot be said in this format."""
+        plain_reply(self.name, message)
+        if not message.tool_calls:
+            return unambiguous(message.content, "[]", lambda c: self.parse(c) == message)
+        calls = f"[{write_calls(message.tool_calls)}]"
+        return f"{message.content}\n{calls}" if message.content else calls
+
+    def parse(self, text: str) -> Message:
+        """See `PromptFormat.parse`; a list inside a code fence counts too."""
+        text = well_formed(text).strip()
+        fenced = _FENCED.fullmatch(text)
+        body = fenced.group(1).strip() if fenced else text
+        before, _, last = body.rpartition("\n")
+        try:
+            return Message(role="assistant", tool_calls=read_calls(body))
+        except ParseError as e:
+            problem = str(e)
+        if before and last.startswith("["):
+            try:
+                return Message(
+                    role="assistant", content=before.strip(), tool_calls=read_calls(last)
+                )
+            except ParseError:
+                pass
+        if _CALL_LIKE.match(body):
+            return Message(role="assistant", tool_calls=(ToolCall(raw=text, error=problem),))
+        return Message(role="assistant", content=text)
+
+
+def _line(message: Message) -> str:
+    if message.role == "tool":
+        return f"Result: {message.content.strip()}"
+    if message.role == "user":
+        return f"User: {message.content.strip()}"
+    said = [message.content.strip()] if message.content else []
+    calls = [f"[{write_calls(message.tool_calls)}]"] if message.tool_calls else []
+    return f"Assistant: {' '.join(said + calls)}"

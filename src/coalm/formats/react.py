@@ -1,0 +1,125 @@
+"""CoALM's dialogue turns: Thought, Action, Observation, reply, each behind its label.
+
+The prompt is one user turn: an instruction (task, numbered functions, form, earlier turns as
+`{history}`) and the current turn, from the user's last words on. The model answers with one of::
+
+    Thought: I know the city and the cuisine, so I can search.
+    Action: FindRestaurants(city="San Jose", cuisine="Italian")
+
+    Thought: The first result fits, so I offer it.
+    System: How about 71 Saint Peter?
+
+A line inside a text that begins with a label is written with a backslash before it, so that no text
+can pose as another part of the turn.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from coalm.errors import FormatError, ParseError
+from coalm.formats.base import AlpacaPrompt, one_turn, split_turn
+from coalm.formats.calls import read_calls, write_calls
+from coalm.formats.instructions import Instructions
+from coalm.formats.text import well_formed
+from coalm.formats.tool_text import signature_list
+from coalm.types import Conversation, Message, Prompt, ToolCall
+
+_LABELS = "Thought|Action|Observation|System|User"
+_LABEL = re.compile(rf"^({_LABELS})(?: \d+)?:", re.MULTILINE)
+_TO_GUARD = re.compile(rf"\n(\\*(?:{_LABELS})(?: \d+)?:)")
+_GUARDED = re.compile(rf"\n\\(\\*(?:{_LABELS})(?: \d+)?:)")
+
+
+class ReactFormat:
+    """Renders and parses ReAct dialogue turns (see the module)."""
+
+    name = "react"
+    stop = ("\nObservation:", "\nUser:")
+
+    def __init__(self, instructions: Path | None = None) -> None:
+        self._instructions = Instructions(self.name, ("context", "tools", "history"), instructions)
+        self.version = "1" + self._instructions.suffix
+
+    def render(self, conversation: Conversation) -> Prompt:
+        """See `PromptFormat.render`."""
+        return one_turn(self.render_alpaca(conversation))
+
+    def render_alpaca(self, conversation: Conversation) -> AlpacaPrompt:
+        """See `PromptFormat.render_alpaca`."""
+        turn = split_turn(conversation)
+        instruction = self._instructions.fill(
+            {
+                "context": turn.context,
+                "tools": signature_list(conversation.tools),
+                "history": "\n".join(self._text(message) for message in turn.history),
+            }
+        )
+        return AlpacaPrompt(instruction, "\n".join(self._text(message) for message in turn.current))
+
+    def _text(self, message: Message) -> str:
+        if message.role == "assistant":
+            return self.render_reply(message)
+        label = "User" if message.role == "user" else "Observation"
+        return _part(label, message.content)
+
+    def render_reply(self, message: Message) -> str:
+        """See `PromptFormat.render_reply`."""
+        if message.role != "assistant":
+            raise FormatError(f"only an assistant's message is a reply, got role {message.role!r}")
+        parts: list[str] = []
+        if message.thought is not None:
+            parts.append(_part("Thought", message.thought))
+        if message.content or not message.tool_calls:
+            parts.append(_part("System", message.content))
+        if message.tool_calls:
+            parts.append(_part("Action", write_calls(message.tool_calls)))
+        return "\n".join(parts)
+
+    def parse(self, text: str) -> Message:
+        """See `PromptFormat.parse`; text without any label is a plain reply."""
+        thoughts: list[str] = []
+        replies: list[str] = []
+        calls: list[ToolCall] = []
+        for label, body in _parts(well_formed(text)):
+            if label == "Thought":
+                thoughts.append(body)
+            elif label == "System":
+                replies.append(body)
+            elif label == "Action":
+                calls += _read_action(body)
+            else:
+                # the other side's words: the model went on to play the user or the tool
+                break
+        return Message(
+            role="assistant",
+            thought="\n".join(thoughts) if thoughts else None,
+            content="\n".join(replies),
+            tool_calls=tuple(calls),
+        )
+
+
+def _part(label: str, body: str) -> str:
+    guarded = _TO_GUARD.sub(r"\n\\\1", body.strip())
+    return f"{label}: {guarded}" if guarded else f"{label}:"
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """(label, body) of each part in order; words before the first label count as a reply."""
+    marks = list(_LABEL.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    first = text[: marks[0].start()] if marks else text
+    found = [("System", first)] if first.strip() or not marks else []
+    found += [
+        (mark.group(1), text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)
+    ]
+    return [(label, _GUARDED.sub(r"\n\1", body.strip())) for label, body in found]
+
+
+def _read_action(body: str) -> tuple[ToolCall, ...]:
+    try:
+        calls = read_calls(body)
+    except ParseError as e:
+        return (ToolCall(raw=body, error=str(e)),)
+    return calls or (ToolCall(raw=body, error="no call after the label Action"),)

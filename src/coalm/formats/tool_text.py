@@ -1,0 +1,75 @@
+"""Tools as a model reads them: numbered signatures for ReAct, a JSON list for function calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from coalm.formats.text import write_json, write_value
+from coalm.types import ToolSchema
+
+
+def signature_list(tools: Sequence[ToolSchema]) -> str:
+    """One numbered entry per tool: signature with types, purpose, then its parameters' meanings.
+
+    Optional parameters carry a question mark, closed value sets are spelled out::
+
+        1. FindRestaurants(city: string, price_range?: "cheap" | "moderate") - Search by city
+           city: city where the restaurant is
+    """
+    return "\n".join(
+        "\n".join([f"{number}. {_signature(tool)}", *_meanings(tool)])
+        for number, tool in enumerate(tools, start=1)
+    )
+
+
+def _signature(tool: ToolSchema) -> str:
+    required = set(tool.required)
+    parameters = ", ".join(
+        f"{name}{'' if name in required else '?'}: {_type(schema)}"
+        for name, schema in tool.properties.items()
+    )
+    purpose = f" - {_one_line(tool.description)}" if tool.description.strip() else ""
+    return f"{tool.name}({parameters}){purpose}"
+
+
+def _meanings(tool: ToolSchema) -> list[str]:
+    return [
+        f"   {name}: {_one_line(description)}"
+        for name, schema in tool.properties.items()
+        if isinstance(description := schema.get("description"), str) and description.strip()
+    ]
+
+
+def _type(schema: dict[str, JsonValue]) -> str:
+    allowed = schema.get("enum")
+    if isinstance(allowed, list) and allowed:
+        return " | ".join(write_value(value) for value in allowed)
+    kind = schema.get("type", "any")
+    items = schema.get("items")
+    if kind == "array" and isinstance(items, dict):
+        return f"list of {_type(items)}"
+    if isinstance(kind, list):
+        return " or ".join(str(one) for one in kind)
+    return str(kind)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def json_list(tools: Sequence[ToolSchema]) -> str:
+    """The tools as one line of JSON, parameters flat (name -> type, description), as in xLAM."""
+    return write_json([_flat(tool) for tool in tools])
+
+
+def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
+    flat: dict[str, JsonValue] = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": {name: dict(schema) for name, schema in tool.properties.items()},
+    }
+    if tool.required:
+        flat["required"] = list(tool.required)
+    return flat | (tool.model_extra or {})
