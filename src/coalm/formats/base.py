@@ -65,9 +65,7 @@ def plain_reply(format_name: str, message: Message) -> None:
     if message.role != "assistant":
         raise FormatError(f"only an assistant's message is a reply, got role {message.role!r}")
     if message.thought is not None:
-        raise FormatError(
-            f"format {format_name} has no place for a thought: {message.thought!r:.40}"
-        )
+        raise FormatError(f"{format_name} has no place for a thought: {message.thought!r:.40}")
     for call in message.tool_calls:
         if call.error is not None:
             raise FormatError(f"call that did not parse cannot be rendered: {call.raw!r:.40}")

@@ -22,7 +22,7 @@ def write_call(call: ToolCall) -> str:
     """One call as text.
 
     Raises:
-        FormatError: the call did not parse when it was read, or a name holds a sign of the notation.
+        FormatError: the call did not parse when it was read, or a name holds a notation sign.
     """
     if call.error is not None:
         raise FormatError(f"call that did not parse cannot be rendered: {call.raw!r}")

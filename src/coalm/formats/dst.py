@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from coalm.errors import FormatError, ParseError
+from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json

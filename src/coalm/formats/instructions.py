@@ -37,5 +37,5 @@ class Instructions:
         """Added to a format's version when the text is not our own; empty otherwise."""
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The text with every place replaced, in one pass: what is filled in is not filled again."""
+        """The text with every place replaced, in one pass: filled-in text is not filled again."""
         return self._place.sub(lambda match: values[match.group()[1:-1]], self._text)

@@ -1,8 +1,8 @@
 """Function calls as a bracketed list in Python notation, the form of BFCL and ToolACE.
 
-The model answers `[GetWeather(city="Oslo"), Search(query="fjord", limit=3)]`, and `[]` when nothing
-is to be called. Words before the list's line are kept as the message's content; text that is no such
-list as a whole is prose.
+The model answers `[GetWeather(city="Oslo"), Search(query="fjord", limit=3)]`, and `[]` when
+nothing is to be called. Words before the list's line are kept as the message's content; text that
+is no such list as a whole is prose.
 """
 
 from __future__ import annotations

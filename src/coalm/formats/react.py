@@ -107,13 +107,9 @@ def _part(label: str, body: str) -> str:
 
 def _parts(text: str) -> list[tuple[str, str]]:
     """(label, body) of each part in order; words before the first label count as a reply."""
-    marks = list(_LABEL.finditer(text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    first = text[: marks[0].start()] if marks else text
-    found = [("System", first)] if first.strip() or not marks else []
-    found += [
-        (mark.group(1), text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)
-    ]
+    first, *rest = _LABEL.split(text)
+    found = [("System", first)] if first.strip() or not rest else []
+    found += zip(rest[::2], rest[1::2], strict=True)
     return [(label, _GUARDED.sub(r"\n\1", body.strip())) for label, body in found]
 
 

@@ -1,9 +1,9 @@
 """Reading and writing literal values in model text, without `eval` and within fixed limits.
 
 Models mix Python and JSON notation freely, so one scanner reads both: `'a'` and `"a"`, `True` and
-`true`, `None` and `null`, lists, tuples (read as lists) and objects. Python's own parser is not used
-on model text: it warns about escapes, recurses without a limit we choose, and fails on tool names
-that hold blanks or dots.
+`true`, `None` and `null`, lists, tuples (read as lists) and objects. Python's own parser is not
+used on model text: it warns about escapes, recurses without a limit we choose, and fails on tool
+names that hold blanks or dots.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 
 def well_formed(text: str) -> str:
-    """`text` with surrogate pairs joined and lone surrogates replaced, so that it is valid UTF-8."""
+    """`text` with surrogate pairs joined and lone surrogates replaced: always valid UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
