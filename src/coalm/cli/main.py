@@ -1,0 +1,54 @@
+"""The command line: sub-commands, and how every kind of ending looks from outside.
+
+A `CoalmError` is one line on stderr and exit status 1, Ctrl-C is status 130, a reader that closed
+the pipe ends the command quietly. Everything else is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from coalm import __version__
+from coalm.cli.screen import one_line
+from coalm.errors import CoalmError
+
+app = typer.Typer(
+    name="coalm",
+    help="Make, run and prove conversational agentic language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"coalm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def coalm(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Make, run and prove conversational agentic language models."""
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        app(prog_name="coalm")
+    except CoalmError as error:
+        typer.echo(f"coalm: {one_line(str(error))}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
