@@ -34,6 +34,8 @@ _RECIPE = 1
 _ROOM = 800_000_000
 """Bytes that a conversion needs on disk."""
 _ELSEWHERE = "set COALM_HOME to a folder of yours with 1 GB of room"
+_ROLES = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
+"""Special tokens, as transformers and as GGUF call them."""
 _PACKAGES = ("torch", "transformers", "gguf", "safetensors")
 
 
@@ -100,32 +102,56 @@ def unpack(folder: Path) -> Path:
     return target
 
 
-def load(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    r"""The model, unpacked to float32, and its tokenizer, as transformers reads them.
-
-    The tokenizer is corrected: transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and
-    cuts text by GPT-2's rule alone. SmolLM's own tokenizer first sets every digit apart (llama.cpp
-    does the same for `smollm`); without that the blanks before a number become other tokens than
-    those the model was trained on ("a\n\n 12", "at  2024").
-    """
+def load_model(gguf: Path) -> PreTrainedModel:
+    """The model of a GGUF file, its blocks unpacked to float32."""
     import torch
     import transformers
-    from tokenizers import pre_tokenizers
 
     options: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
     if hasattr(transformers, "GgufConfig"):
         # Releases that have it may keep the blocks packed, where they find a kernel for that.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, **options)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer.model_max_length = model.config.max_position_embeddings
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    return transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, **options).eval()
+
+
+def load_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
+    r"""The tokenizer of a GGUF file whose `tokenizer.ggml.pre` is `smollm`.
+
+    transformers has a reader for this, but 5.0 takes the file for a CodeLlama tokenizer (the end
+    token comes out wrong), and later releases cut text by GPT-2's rule alone. SmolLM's own
+    tokenizer first sets every digit apart, as llama.cpp does for `smollm`; without that the blanks
+    before a number become tokens that the model never saw there ("a\n\n 12", "at  2024").
+    """
+    from gguf import GGUFReader, TokenType
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    fields = GGUFReader(gguf).fields
+    kinds, tokens, merges = (
+        fields[f"tokenizer.ggml.{key}"].contents() for key in ("token_type", "tokens", "merges")
+    )
+    vocabulary = {token: token_id for token_id, token in enumerate(tokens)}
+    backend = Tokenizer(models.BPE(vocabulary, [tuple(pair.split(" ", 1)) for pair in merges]))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    return model.eval(), tokenizer
+    backend.decoder = decoders.ByteLevel()
+    control = [t for t, kind in zip(tokens, kinds, strict=True) if kind == TokenType.CONTROL]
+    backend.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in control])
+    special = {
+        f"{role}_token": tokens[fields[f"tokenizer.ggml.{key}_token_id"].contents()]
+        for role, key in _ROLES.items()
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=fields["llama.context_length"].contents(),
+        clean_up_tokenization_spaces=False,
+        chat_template=fields["tokenizer.chat_template"].contents(),
+        **special,
+    )
 
 
 def convert(gguf: Path, folder: Path) -> None:
@@ -134,7 +160,7 @@ def convert(gguf: Path, folder: Path) -> None:
     Raises:
         EngineError: what is read back from the folder is not what was written.
     """
-    model, tokenizer = load(gguf)
+    model, tokenizer = load_model(gguf), load_tokenizer(gguf)
     # The weights are plain by now; transformers refuses to save a model that says it is packed.
     setattr(model, "hf_quantizer", None)  # noqa: B010
     for left_over in ("quantization_config", "_model_name_or_path"):
