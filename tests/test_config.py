@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -24,8 +24,8 @@ class Kitchen(ConfigModel):
     """Everything the loader can meet."""
 
     foreign: ClassVar[str] = "gas pans"
-    renamed: ClassVar[dict[str, str]] = {"chefs": "cooks"}
-    without_effect: ClassVar[dict[str, str]] = {"open": "it never closes"}
+    renamed: ClassVar[Mapping[str, str]] = {"chefs": "cooks"}
+    without_effect: ClassVar[Mapping[str, str]] = {"open": "it never closes"}
 
     cooks: int = Field(default=1, ge=1)
     heat: float = 0.5
@@ -143,6 +143,7 @@ def test_anchors_may_be_shared_and_overridden_apart(file: Path) -> None:
         ("rooms: 1\n---\nrooms: 2\n", "house.yaml:2: not readable as YAML: but found another"),
         ("rooms: !!python/object:os.x {}\n", "house.yaml:1: not readable as YAML: could not"),
         ("rooms: !!binary aGk=\n", "house.yaml: not readable as YAML: Object of type bytes"),
+        ("? [a]\n: 1\n", "house.yaml:1: not readable as YAML: found unhashable key"),
         ("a: &a [*a]\n", "house.yaml: not readable as YAML: Circular reference"),
         ("rooms: \x07\n", "house.yaml: not readable as YAML: unacceptable character #x0007"),
         ("a: " + "[" * 5000, "house.yaml: not readable as YAML: nested too deeply"),
@@ -316,6 +317,8 @@ def test_values_of_overrides_are_yaml() -> None:
         (["rooms.x=1"], "override 'rooms.x=1': 'rooms' is 1, not a section"),
         (["dishes.5.name=a"], "override 'dishes.5.name=a': '5' is no index into a list of 1"),
         (["dishes.x.name=a"], "override 'dishes.x.name=a': 'x' is no index into a list of 1"),
+        # the file ends before the dish that the override begins
+        (["dishes.1.price=2"], "house.yaml:2: dishes.1.name is missing"),
         (["dishes.2=a"], "override 'dishes.2=a': '2' is no index into a list of 1"),
     ],
 )

@@ -28,6 +28,7 @@ from coalm.yaml_text import Document, YamlError, parse
 
 _TRUST = "trust_remote_code"
 _OVERRIDE_KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
+_SHOULD_BE = "Input should be "
 _JSON_WORDS = {"a valid array": "a list", "an object": "a mapping", "a valid string": "text"}
 
 
@@ -308,7 +309,8 @@ class _Check:
         expected = " or ".join(dict.fromkeys(_expected(error) for error in problems))
         if problems[0]["type"] == "value_error":
             return f"{where}: {expected}{more}"
-        return f"{where}: expected {expected}, got {_short(problems[0]['input'])}{more}"
+        lead = "expected " if problems[0]["msg"].startswith(_SHOULD_BE) else ""
+        return f"{where}: {lead}{expected}, got {_short(problems[0]['input'])}{more}"
 
 
 def _section(annotation: Any) -> type[ConfigModel] | None:
@@ -360,7 +362,7 @@ def _key_of(error: ErrorDetails, data: Any) -> str:
 
 
 def _expected(error: ErrorDetails) -> str:
-    text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    text = error["msg"].removeprefix("Value error, ").removeprefix(_SHOULD_BE)
     if text.startswith(("greater", "less")):
         return f"a number {text}"
     return _JSON_WORDS.get(text, text)
