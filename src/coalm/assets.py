@@ -3,9 +3,8 @@
 An asset is a named set of files, each at a fixed commit of a public repository or a wheel of PyPI;
 `assets.json` lists them with their checksums. An asset is looked for in two places:
 
-1. `$COALM_DATA/<asset>`: a copy that the user has. Files may lie there under the asset's own paths
-   or as in a clone of the repository, plain or gzipped (`x.json.gz`), or in archives (`*.zip`,
-   `*.tar.xz`, ...) that hold the same paths. It may be a part of the asset.
+1. `$COALM_DATA/<asset>`: the user's own copy, or a part of it. Files may lie there under the
+   asset's own paths, as in a clone of the repository, gzipped, or in archives (zip, tar).
 2. `$COALM_HOME/assets/<asset>` (`~/.cache/coalm` without COALM_HOME): what `fetch` downloaded.
 
 `walk` and `read` give bytes whatever the form, and check them: a file whose sha256 is not the
@@ -23,6 +22,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
@@ -42,8 +42,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from coalm.errors import AssetError
 
 _GITHUB = "https://raw.githubusercontent.com"
-_TIMEOUT = 30.0
-"""Seconds without a byte after which a download is given up."""
+_TIMEOUT = 30.0  # seconds without a byte
 _ARCHIVES = ("*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.tar.xz")
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
@@ -299,7 +298,7 @@ class _Copy:
             try:
                 found = self._zip(archive) if archive.suffix == ".zip" else self._tar(archive)
             except _DAMAGE as e:
-                raise AssetError(f"{archive}: damaged archive ({e}); get it again") from e
+                raise AssetError(f"{archive}: cannot be read as an archive; get it again") from e
             members = {**found, **members}
         return members
 
@@ -390,6 +389,8 @@ def _download(url: str) -> bytes:
             packed = answer.headers.get("Content-Encoding") == "gzip"
             return gzip.decompress(data) if packed else data
     except (OSError, EOFError, zlib.error, http.client.HTTPException) as e:
+        if isinstance(e, urllib.error.HTTPError):
+            e.close()
         raise _DownloadError(str(e)) from e
 
 

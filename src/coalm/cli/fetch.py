@@ -75,7 +75,8 @@ def _print_table() -> None:
     from coalm import assets
     from coalm.engines.gguf import BASE_MODEL
 
-    table = Table("name", "what", "MB", "files", box=None, pad_edge=False, header_style="bold")
+    columns = ("name", "what", "MB", "files")
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0), header_style="bold")
     for asset in assets.ASSETS.values():
         table.add_row(asset.name, asset.about, f"{asset.megabytes:g}", state_of(asset.name))
     table.add_row(BASE_MODEL, "the wheel's model, converted", "542", state_of_base_model())
