@@ -11,12 +11,12 @@
     peft: {lora_r: 16, lora_alpha: 32}
 
 Defaults are Oumi's, but for `peft`, where they are the paper's (arXiv 2502.08820: LoRA of rank 16
-and alpha 32 on all linear layers); what a file leaves open there is said in a warning.
+and alpha 32 on all linear layers); what a file leaves open there is said in a warning. Fields
+"always true (or off) in effect" keep Oumi's files checked; asking for the other value is a warning.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -59,20 +59,19 @@ class DatasetConfig(ConfigModel):
     """One file of training records."""
 
     foreign: ClassVar[str] = """
-        dataset_kwargs mixture_proportion sample_count shuffle_buffer_size split subset
+        dataset_kwargs mixture_proportion sample_count seed shuffle_buffer_size split subset
         transform_num_workers trust_remote_code"""
     without_effect: ClassVar[Mapping[str, str]] = {
         "dataset_name": "coalm reads local files only and sees the form of each row itself",
+        "shuffle": "the samples of all files are shuffled together, anew in every epoch",
     }
 
     dataset_name: str = "text_sft_jsonl"
     """Name of the reader in Oumi."""
     dataset_path: Path | None = None
     """JSON lines (may be gzipped): conversations of coalm, chats, or Alpaca rows."""
-    shuffle: bool = False
-    """Shuffle this file before it joins the others."""
-    seed: int | None = None
-    """Order of that shuffle; None takes `training.seed`."""
+    shuffle: bool = True
+    """Always true in effect, by the seed of the split."""
 
 
 class SplitConfig(ConfigModel):
@@ -88,7 +87,7 @@ class SplitConfig(ConfigModel):
     }
 
     datasets: tuple[DatasetConfig, ...] = ()
-    """Files that are read one after the other, then mixed."""
+    """The files; their samples are mixed."""
     collator_name: str | None = "text_completions_only_with_padding"
     """Oumi's way to lay out a batch."""
     train_target: Annotated[TrainTarget, BeforeValidator(_train_target)] = "all_assistant_turns"
@@ -97,7 +96,7 @@ class SplitConfig(ConfigModel):
     pack: bool = False
     """Fill every row with several samples; always off in effect."""
     seed: int | None = None
-    """Order in which the samples of all files are mixed; None takes `training.seed`."""
+    """Order of the samples of all files together; None takes `training.seed`."""
 
     def require(self, key: str) -> None:
         """Check that there are files to read; `key` is where this split stands.
@@ -162,7 +161,9 @@ class TrainingConfig(ConfigModel):
         use_deterministic verl_config_overrides"""
     without_effect: ClassVar[Mapping[str, str]] = {
         "compile": "coalm does not compile the model",
+        "enable_wandb": "coalm sends nothing to wandb; log and curve are in training.output_dir",
         "save_final_model": "the trained model is always saved",
+        "try_resume_from_last_checkpoint": "a run always goes on from its newest checkpoint",
     }
 
     trainer_type: Annotated[TrainerType, BeforeValidator(_upper)] = "HF"
@@ -220,14 +221,14 @@ class TrainingConfig(ConfigModel):
     save_final_model: bool = True
     """Always true in effect."""
     resume_from_checkpoint: Path | None = None
-    """Checkpoint folder to go on from."""
-    try_resume_from_last_checkpoint: bool = False
-    """Go on from the newest checkpoint in `output_dir`, if there is one."""
+    """Checkpoint folder to go on from, where `output_dir` has none."""
+    try_resume_from_last_checkpoint: bool = True
+    """Go on from the newest checkpoint in `output_dir`, if there is one; always true in effect."""
 
     logging_steps: int = Field(default=50, ge=1)
     """Steps between two lines of the log."""
     enable_wandb: bool = False
-    """Send the log to Weights & Biases, too."""
+    """Send the log to Weights & Biases, too; always off in effect."""
 
     @field_validator("max_steps")
     @classmethod
@@ -235,12 +236,6 @@ class TrainingConfig(ConfigModel):
         if value < 1 and value != -1:
             raise ValueError(f"expected a number of steps, or -1 for none, got {value}")
         return value
-
-    def remarks(self) -> Iterator[Remark]:
-        """Adds wandb when it is wanted and not there."""
-        yield from super().remarks()
-        if self.enable_wandb and importlib.util.find_spec("wandb") is None:
-            yield Remark("enable_wandb", "wandb is not installed, so nothing is sent there")
 
 
 class PeftConfig(ConfigModel):
