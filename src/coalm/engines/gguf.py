@@ -61,7 +61,6 @@ def base_model() -> Path:
     for package in _PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "hf")
-    assets.fetch(_ASSET)
     folder = _folder()
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
@@ -72,6 +71,7 @@ def base_model() -> Path:
     try:
         if room < _ROOM:
             raise AssetError(f"{scratch}: only {room / 1e9:.1f} GB free; {_ELSEWHERE}")
+        assets.fetch(_ASSET)
         convert(unpack(scratch), scratch / "model")
         shutil.rmtree(folder, ignore_errors=True)
         (scratch / "model").rename(folder)
