@@ -73,8 +73,9 @@ def base_model() -> Path:
             raise AssetError(f"{scratch}: only {room / 1e9:.1f} GB free; {_ELSEWHERE}")
         assets.fetch(_ASSET)
         convert(unpack(scratch), scratch / "model")
-        shutil.rmtree(folder, ignore_errors=True)
-        (scratch / "model").rename(folder)
+        if find_base_model() is None:  # another process may have been faster
+            shutil.rmtree(folder, ignore_errors=True)
+            (scratch / "model").rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
