@@ -20,7 +20,7 @@ from coalm.formats.base import PromptFormat
 from coalm.tools import Toolbox
 from coalm.types import Conversation, Message, ToolCall
 
-StopReason: TypeAlias = Literal["max_steps", "max_repeats", "interrupted", "engine_error"]
+StopReason: TypeAlias = Literal["max_steps", "max_repeats", "interrupted", "error"]
 """Why a turn ended without a reply; the last two are for whoever drives the rollout."""
 Watcher: TypeAlias = Callable[[Conversation], None]
 """Told about the conversation whenever a message has been added to it."""

@@ -7,12 +7,17 @@ the pipe ends the command quietly. Everything else is a defect and keeps its tra
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from coalm import __version__
-from coalm.cli.screen import one_line
+from coalm.cli.chat import OVERRIDES, chat
+from coalm.cli.env import env
+from coalm.cli.fetch import fetch
+from coalm.cli.infer import infer
+from coalm.cli.plain_text import one_line
 from coalm.errors import CoalmError
 
 app = typer.Typer(
@@ -43,8 +48,22 @@ def coalm(
     """Make, run and prove conversational agentic language models."""
 
 
+app.command()(fetch)
+app.command()(env)
+app.command(context_settings=OVERRIDES)(chat)
+app.command(context_settings=OVERRIDES)(infer)
+
+
 def main() -> None:
     """Run the command line and exit with its status."""
+    for stream, errors in (
+        (sys.stdin, "replace"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        # a terminal or file of another encoding must not end a chat
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
         app(prog_name="coalm")
     except CoalmError as error:
