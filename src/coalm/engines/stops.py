@@ -1,0 +1,11 @@
+"""Stop texts: where an answer ends although the model would go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def find_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Index at which the first of the `stop` texts begins in `text`; None when there is none."""
+    found = [at for at in map(text.find, stop) if at >= 0]
+    return min(found, default=None)
