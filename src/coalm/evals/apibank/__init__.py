@@ -1,1 +1,1 @@
-
+"""The benchmark API-Bank."""

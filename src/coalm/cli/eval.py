@@ -1,0 +1,200 @@
+"""`coalm eval`: run a benchmark, score it again, put runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coalm.cli.chat import OVERRIDES, AdapterOption, ModelOption, TrustOption
+from coalm.cli.plain_text import one_line
+from coalm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from coalm.evals import EvalConfig, SampleResult, Task
+    from coalm.evals.runner import Run
+
+app = typer.Typer(
+    help="Run benchmarks, score them again, compare runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+RunsArgument = Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")]
+
+
+@app.command("list")
+def list_benchmarks() -> None:
+    """List the benchmarks."""
+    from coalm.evals import list_tasks
+
+    for name, about in list_tasks().items():
+        typer.echo(f"{name}  {about}")
+
+
+@app.command(context_settings=OVERRIDES)
+def run(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Argument(help="Benchmark, see `coalm eval list`.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Evaluation file (YAML).")
+    ] = None,
+    model: ModelOption = None,
+    adapter: AdapterOption = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many samples.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Run a benchmark on a model, or go on with a run that was stopped.
+
+    Keys of the evaluation file can be set after the options: apibank.form=original.
+    """
+    options = {
+        "model.model_name": model,
+        "model.adapter_model": adapter,
+        "limit": limit,
+        "output_dir": out,
+    }
+    words = [] if task is None else [task if "=" in task else f"task={task}"]
+    words += [f"{key}={_yaml(value)}" for key, value in options.items() if value is not None]
+    _run(_load(config, [*words, *context.args], trust_remote_code))
+
+
+@app.command()
+def score(runs: RunsArgument) -> None:
+    """Score finished or interrupted runs again; needs no model."""
+    from coalm.evals import load_task
+    from coalm.evals.base import subset
+    from coalm.evals.runner import score as score_rows
+    from coalm.evals.runs import adopt_task, read_info
+
+    for folder in runs:
+        info = read_info(folder)
+        config = info.config
+        task = load_task(config)
+        adopt_task(folder, info, task)
+        score_rows(task, subset(task.samples(), config.limit, config.seed), folder)
+        _print_summary(task, folder)
+
+
+@app.command()
+def report(
+    runs: RunsArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Write report.md and report.png into this folder.")
+    ] = None,
+) -> None:
+    """Put runs side by side, with intervals; the first one is what the others are compared with."""
+    from coalm.evals import load_task
+    from coalm.evals.report import load_runs, markdown, summary
+
+    loaded = load_runs(runs)
+    task = load_task(loaded[0].info.config)
+    text = markdown(task, loaded)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    from coalm.evals.picture import draw
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    draw(task, loaded, out / "report.png")
+    typer.echo(summary(task, loaded), nl=False)
+    typer.echo(f"written: {out / 'report.md'}, {out / 'report.png'}")
+
+
+def _yaml(value: object) -> str:
+    return json.dumps(value if isinstance(value, int) else str(value))
+
+
+def _load(path: Path | None, words: list[str], trust: bool) -> EvalConfig:
+    from coalm.config import load_config
+    from coalm.evals import EvalConfig
+
+    if path is None:
+        for key, lack in (
+            ("model.model_name", "no model; give --model PATH"),
+            ("output_dir", "no place for the results; give --out FOLDER"),
+        ):
+            if not any(word.removeprefix("--").startswith(key) for word in words):
+                raise ConfigError(f"{lack}, or an evaluation file with -c FILE")
+    loaded = load_config(EvalConfig, path, words, trust_remote_code=trust)
+    for warning in loaded.warnings:
+        typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
+    return loaded.config
+
+
+def _run(config: EvalConfig) -> None:
+    from coalm.evals import load_task
+    from coalm.evals.runner import begin
+    from coalm.evals.runner import score as score_rows
+
+    task = load_task(config)
+    ready = begin(config, task)
+    failed = [row for row in _generated(config, task, ready) if row.error]
+    metrics = score_rows(task, ready.samples, ready.folder)
+    _print_summary(task, ready.folder)
+    for row in failed[:3]:
+        typer.echo(f"coalm: warning: {row.id} failed: {one_line(str(row.error))}", err=True)
+    if metrics.failed:
+        typer.echo(
+            f"coalm: warning: {metrics.failed} of {metrics.samples} samples have an error; the "
+            "same command tries them again",
+            err=True,
+        )
+
+
+def _generated(config: EvalConfig, task: Task, ready: Run) -> Iterable[SampleResult]:
+    """The rows that were still to do, each as soon as it is there."""
+    from coalm.engines import load_engine
+    from coalm.evals.runner import generate
+
+    done, total = len(ready.samples) - len(ready.pending), len(ready.samples)
+    if done:
+        typer.echo(f"{ready.folder}: going on after {done} of {total} samples", err=True)
+    if not ready.pending:
+        return
+    sampling = config.generation.sampling()
+    params = sampling.model_copy(update={"stop": (*task.stop, *sampling.stop)})
+    batch_size = config.generation.batch_size or 1
+    with closing(load_engine(config)) as engine:
+        rows = generate(task, ready.pending, engine, ready.folder, params, batch_size)
+        yield from _with_progress(rows, done, total)
+
+
+def _with_progress(rows: Iterable[SampleResult], done: int, total: int) -> Iterator[SampleResult]:
+    """The same rows, with a bar on stderr: how many, how fast, how long still."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=total, completed=done, rate="")
+        for row in rows:
+            speed = progress.tasks[0].speed
+            progress.update(bar, advance=1, rate=f"{speed:.2f}/s" if speed else "")
+            yield row
+
+
+def _print_summary(task: Task, folder: Path) -> None:
+    from coalm.evals.report import load_runs, summary
+
+    typer.echo(summary(task, load_runs([folder])), nl=False)
+    typer.echo(f"all figures: coalm eval report {folder}")
