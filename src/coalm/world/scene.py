@@ -1,0 +1,188 @@
+"""A dialogue on record: turns in SGD's layout, and the state that their acts lead to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+from pydantic import JsonValue
+
+from coalm.errors import ToolError
+from coalm.tools import Toolbox
+from coalm.world.rules import Row, UnavailableError
+from coalm.world.schema import DONTCARE, Service, services
+from coalm.world.wording import Phrase
+
+
+class Action(NamedTuple):
+    """One of SGD's dialogue acts."""
+
+    act: str
+    slot: str = ""
+    form: str | None = None
+    """The value as it is said; None for an act without one."""
+    value: str | None = None
+    """The value as the service takes it."""
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The action as SGD writes it."""
+        return {
+            "act": self.act,
+            "slot": self.slot,
+            "values": [] if self.form is None else [self.form],
+            "canonical_values": [] if self.value is None else [self.value],
+        }
+
+
+class Line(NamedTuple):
+    """A part of an utterance that concerns one service, and what it does."""
+
+    service: str
+    phrase: Phrase
+    actions: tuple[Action, ...] = ()
+
+
+class Call(NamedTuple):
+    """A call that was really made, and what came of it."""
+
+    method: str
+    parameters: dict[str, str]
+    results: list[Row]
+    """On failure: what could be had instead, or nothing."""
+    failed: bool
+
+
+class Tracker:
+    """The state of one service: what the user wants, in canonical values and in words."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.active = "NONE"
+        self.values: dict[str, str] = {}
+        self._forms: dict[str, list[str]] = {}
+
+    def learn(self, action: Action) -> None:
+        """Take over a value; new words for the same value are added, another value replaces."""
+        slot, value, form = action.slot, action.value, action.form
+        if slot not in self.service.state_slots or value is None or form is None:
+            return
+        forms = self._forms.get(slot, []) if self.values.get(slot) == value else []
+        self.values[slot] = value
+        self._forms[slot] = sorted({*forms, form})
+
+    def parameters(self) -> dict[str, str]:
+        """The arguments of a call of the active intent, as far as the state knows them."""
+        inputs = self.service.intents[self.active].inputs
+        known = {slot: self.values[slot] for slot in inputs if slot in self.values}
+        return {slot: value for slot, value in known.items() if value != DONTCARE}
+
+    def as_json(self, requested: list[str]) -> dict[str, JsonValue]:
+        """The state as SGD writes it."""
+        return {
+            "active_intent": self.active,
+            "requested_slots": list[JsonValue](sorted(set(requested))),
+            "slot_values": {slot: list(forms) for slot, forms in sorted(self._forms.items())},
+        }
+
+
+class Scene:
+    """Records turns; user turns change the state by their acts."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+        self._proposed: tuple[Action, ...] = ()
+        self.turns: list[dict[str, JsonValue]] = []
+        self.trackers: dict[str, Tracker] = {}
+        self.last_acts: frozenset[str] = frozenset()
+        """The acts of the last turn."""
+
+    def tracker(self, service: str) -> Tracker:
+        """The service's state, empty at first."""
+        return self.trackers.setdefault(service, Tracker(services()[service]))
+
+    def user(self, *lines: Line) -> None:
+        """A user's turn; lines of one service share a frame."""
+        frames: list[JsonValue] = []
+        for name, frame, actions in self._frames(lines):
+            tracker = self.tracker(name)
+            self._follow(tracker, actions)
+            requested = [action.slot for action in actions if action.act == "REQUEST"]
+            frames.append({**frame, "state": tracker.as_json(requested)})
+        self._record("USER", lines, frames)
+
+    def system(self, *lines: Line, call: Call | None = None) -> None:
+        """The assistant's turn, with the call that it made before it spoke."""
+        ((_, frame, actions),) = self._frames(lines)
+        if call is not None:
+            parameters = dict[str, JsonValue](call.parameters)
+            frame["service_call"] = {"method": call.method, "parameters": parameters}
+            frame["service_results"] = cast("list[JsonValue]", call.results)
+        # What a later AFFIRM or SELECT agrees to.
+        proposal = tuple(a for a in actions if a.act in ("CONFIRM", "OFFER", "OFFER_INTENT"))
+        if {a.act for a in proposal} == {"OFFER_INTENT"}:
+            self._proposed = (*self._proposed, *proposal)
+        elif proposal:
+            self._proposed = proposal
+        self._record("SYSTEM", lines, [frame])
+
+    def call(self, service: str) -> Call:
+        """Run the active intent with what the state knows."""
+        tracker = self.tracker(service)
+        parameters = tracker.parameters()
+        try:
+            found = self._toolbox.call(tracker.active, dict[str, JsonValue](parameters))
+        except UnavailableError as e:
+            return Call(tracker.active, parameters, e.alternatives, failed=True)
+        except ToolError:
+            return Call(tracker.active, parameters, [], failed=True)
+        rows = cast("list[Row]", found)
+        return Call(tracker.active, parameters, rows, failed=not rows)
+
+    def _follow(self, tracker: Tracker, actions: list[Action]) -> None:
+        acts = {action.act for action in actions}
+        if acts & {"AFFIRM", "SELECT"}:
+            for action in self._proposed:
+                tracker.learn(action)
+        for action in actions:
+            if action.act == "INFORM":
+                tracker.learn(action)
+            elif action.act == "INFORM_INTENT":
+                tracker.active = action.value or "NONE"
+            elif action.act == "AFFIRM_INTENT":
+                tracker.active = self._proposed[-1].value or "NONE"
+        if "NEGATE_INTENT" in acts or {"NEGATE", "THANK_YOU"} <= acts:
+            tracker.active = "NONE"
+
+    def _frames(
+        self, lines: tuple[Line, ...]
+    ) -> list[tuple[str, dict[str, JsonValue], list[Action]]]:
+        """Service, frame without state, and actions of each service spoken of."""
+        actions: dict[str, list[Action]] = {}
+        spans: dict[str, list[JsonValue]] = {}
+        offset = 0
+        for line in lines:
+            slots = services()[line.service].slots
+            if line.actions:
+                actions.setdefault(line.service, []).extend(line.actions)
+            for mention in line.phrase.mentions:
+                if mention.slot in slots and not slots[mention.slot].categorical:
+                    start, end = mention.start + offset, mention.end + offset
+                    span = {"slot": mention.slot, "start": start, "exclusive_end": end}
+                    spans.setdefault(line.service, []).append(cast("JsonValue", span))
+            offset += len(line.phrase.text) + 1
+        return [
+            (
+                name,
+                {
+                    "service": name,
+                    "actions": [action.as_json() for action in done],
+                    "slots": spans.get(name, []),
+                },
+                done,
+            )
+            for name, done in actions.items()
+        ]
+
+    def _record(self, speaker: str, lines: tuple[Line, ...], frames: list[JsonValue]) -> None:
+        utterance = " ".join(line.phrase.text for line in lines)
+        self.last_acts = frozenset(action.act for line in lines for action in line.actions)
+        self.turns.append({"speaker": speaker, "utterance": utterance, "frames": frames})

@@ -1,0 +1,1 @@
+"""One module per service: its tables, what fills them, what a user may want, and its tools."""
