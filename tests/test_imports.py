@@ -31,6 +31,7 @@ def modules_after(code: str) -> set[str]:
     "code",
     [
         "import coalm",
+        "import coalm.agent.session, coalm.agent.tool_files, coalm.world, coalm.evals",
         "import coalm.formats.react, coalm.formats.json_calls, coalm.formats.python_calls",
     ],
 )

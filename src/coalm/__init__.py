@@ -7,10 +7,13 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from coalm.agent.react import Limits, stop_reason, user_turn
 from coalm.agent.rollout import Finished, Rollout, run_many, run_one
-from coalm.engines.base import Completion, Engine, SamplingParams, Usage
+from coalm.engines import Completion, Engine, SamplingParams, Usage, load_engine
+from coalm.engines.config import InferConfig
 from coalm.errors import CoalmError
 from coalm.formats import PromptFormat, get_format
+from coalm.tools import Tool, Toolbox
 from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolCall, ToolSchema
 
 __all__ = [
@@ -20,16 +23,23 @@ __all__ = [
     "Conversation",
     "Engine",
     "Finished",
+    "InferConfig",
+    "Limits",
     "Message",
     "Prompt",
     "PromptFormat",
     "Rollout",
     "SamplingParams",
+    "Tool",
     "ToolCall",
     "ToolSchema",
+    "Toolbox",
     "Usage",
     "__version__",
     "get_format",
+    "load_engine",
     "run_many",
     "run_one",
+    "stop_reason",
+    "user_turn",
 ]

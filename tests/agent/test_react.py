@@ -265,6 +265,19 @@ def test_is_open(messages: tuple[Message, ...], expected: bool) -> None:
     assert is_open(Conversation(id="c", messages=messages)) is expected
 
 
+def test_a_conversation_without_a_user_is_one_turn() -> None:
+    first = Conversation(id="c", messages=(Message(role="tool", content="alarm"),))
+    done, ran = turn(Replies(call("Oslo"), call("Rome")), first, Limits(max_steps=2))
+    assert ran == ["Oslo", "Rome"]
+    assert stop_reason(done) == "max_steps"
+
+
+def test_a_turn_can_be_ended_before_anything_was_said() -> None:
+    ended = end_turn(Conversation(id="c"), "error")
+    assert ended.messages == ()
+    assert stop_reason(ended) == "error"
+
+
 def test_an_empty_answer_is_a_reply() -> None:
     done, _ = turn(Replies(""))
     assert shape(done) == "ur"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,12 @@ def test_without_arguments_the_help_is_shown() -> None:
     shown = done.stdout + done.stderr
     assert shown.startswith("Usage: coalm [OPTIONS] COMMAND [ARGS]...\n")
     assert "--version" in shown
+
+
+def test_every_command_file_is_registered() -> None:
+    lines = coalm_command("--help").stdout.partition("Commands:\n")[2].splitlines()
+    shown = {line.split()[0] for line in lines if re.match(r"  \w", line)}
+    assert shown == {"fetch", "data", "train", "merge", "eval", "chat", "infer", "env"}
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:

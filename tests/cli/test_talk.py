@@ -186,6 +186,17 @@ def test_ctrl_c_at_the_prompt_leaves_nothing(
     assert "(/quit or Ctrl-D leaves)" in capsys.readouterr().out
 
 
+def test_ctrl_c_at_the_end_of_a_pipe_ends_the_chat(
+    talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def typed(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", typed)
+    with pytest.raises(KeyboardInterrupt):
+        talk([], interactive=False)
+
+
 def test_a_turn_that_reaches_its_limit_says_so(
     talk: Callable[..., Talk], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,9 +22,10 @@ def infer(
     prompts: PromptsOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
-    """Talk with the model of an inference file; `coalm chat` is the same with tools and sessions.
+    """Talk with the model of an inference file.
 
-    Keys of the file can be set after the options: generation.temperature=0.7.
+    `coalm chat -c FILE` is the same with tools and sessions. Keys of the file can be set after the
+    options: generation.temperature=0.7.
     """
     if not interactive:
         raise typer.BadParameter("add -i; talking is what this command can do")

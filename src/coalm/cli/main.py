@@ -14,10 +14,13 @@ import typer
 
 from coalm import __version__
 from coalm.cli.chat import OVERRIDES, chat
+from coalm.cli.data import app as data
 from coalm.cli.env import env
+from coalm.cli.eval import app as evaluate
 from coalm.cli.fetch import fetch
 from coalm.cli.infer import infer
 from coalm.cli.plain_text import one_line
+from coalm.cli.train import merge, train
 from coalm.errors import CoalmError
 
 app = typer.Typer(
@@ -49,9 +52,13 @@ def coalm(
 
 
 app.command()(fetch)
-app.command()(env)
+app.add_typer(data, name="data")
+app.command(context_settings=OVERRIDES)(train)
+app.command()(merge)
+app.add_typer(evaluate, name="eval")
 app.command(context_settings=OVERRIDES)(chat)
 app.command(context_settings=OVERRIDES)(infer)
+app.command()(env)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import typer
 
 from coalm.agent.react import (
+    LIMITS,
     Limits,
     StopReason,
     end_turn,
@@ -194,7 +195,7 @@ class Opening(NamedTuple):
     """First message of a new conversation."""
     session: Path | None = None
     """Session file; the conversation goes on if it is there."""
-    max_steps: int = Limits().max_steps
+    max_steps: int = LIMITS.max_steps
 
 
 def load_infer_config(path: Path | None, overrides: list[str], trust: bool) -> InferConfig:
