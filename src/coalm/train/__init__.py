@@ -1,1 +1,1 @@
-
+"""Fine-tuning: records to token ids, the training loop, run folders, merging."""

@@ -1,0 +1,95 @@
+"""`coalm train` and `coalm merge`: from a training file to an adapter, and on to a whole model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coalm.cli.plain_text import one_line
+from coalm.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from coalm.train.run import TrainResult
+
+_PACKAGES = ("torch", "transformers", "peft", "safetensors", "accelerate")
+
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let the model's repository run its own code.")
+]
+
+
+def train(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="Training file (YAML, Oumi's keys).")
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that is in training.output_dir.")
+    ] = False,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Fine-tune a model; the same command again goes on where a stopped run was.
+
+    Keys of the file can be set after the options: training.max_steps=20. Ctrl-C saves a checkpoint
+    and ends.
+    """
+    from rich.console import Console
+
+    from coalm.config import load_config
+    from coalm.train.config import TrainConfig
+
+    loaded = load_config(TrainConfig, config, context.args, trust_remote_code=trust_remote_code)
+    for warning in loaded.warnings:
+        typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
+    _load_packages()
+    from coalm.train.run import train as run_training
+
+    result = run_training(loaded.config, overwrite=overwrite, console=Console())
+    if result.trained is None:
+        typer.echo(
+            f"stopped after step {result.step}; the checkpoint is in {result.folder}; the same "
+            "command again goes on from it",
+            err=True,
+        )
+        raise typer.Exit(130)
+    _print_result(result)
+
+
+def _print_result(result: TrainResult) -> None:
+    losses = (("loss", result.loss), ("validation loss", result.eval_loss))
+    known = [f"{name} {value:.4f}" for name, value in losses if value is not None]
+    typer.echo(", ".join([f"{result.step} steps", *known]))
+    typer.echo(f"trained: {result.trained}")
+    if result.picture is not None:
+        typer.echo(f"curve:   {result.picture}")
+
+
+def merge(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, checkpoint or LoRA adapter.", metavar="RUN")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
+    base: Annotated[
+        str | None, typer.Option(help="Base model, in place of the one that the adapter names.")
+    ] = None,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Merge an adapter into its base model: one folder that loads like any other model."""
+    _load_packages()
+    from coalm.train.merge import merge as run_merge
+
+    typer.echo(run_merge(run, out, base=base, trust_remote_code=trust_remote_code))
+
+
+def _load_packages() -> None:
+    from importlib.util import find_spec
+
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "train")
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # its bars would break ours

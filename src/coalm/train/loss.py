@@ -1,0 +1,72 @@
+"""Cross entropy at the positions that have a target, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from coalm.train.batches import Batch
+from coalm.train.model import TrainedModel
+
+
+def target_losses(model: TrainedModel, batch: Batch) -> Tensor:
+    """Cross entropy of every target of `batch`, [targets], in float32 or better.
+
+    The output layer sees only the hidden states that predict a target: in CoALM-IT that is a few
+    per cent of the positions, so most of the vocabulary-sized work and memory is never spent, and
+    the losses are the same numbers.
+    """
+    with _only_at(batch.rows, batch.columns, of=model):
+        logits = model(
+            input_ids=batch.token_ids, attention_mask=batch.attention_mask, use_cache=False
+        ).logits
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return nn.functional.cross_entropy(precise, batch.targets, reduction="none")
+
+
+@contextmanager
+def _only_at(rows: Tensor, columns: Tensor, *, of: TrainedModel) -> Iterator[None]:
+    # A hook, rather than a call of backbone and head by hand: the model's own forward still runs,
+    # with whatever it does around its head (scaling, soft-capping, sharding).
+    def choose(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][rows, columns],)
+
+    head = cast("nn.Module", of.get_output_embeddings())  # every causal language model has one
+    handle = head.register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class SkillTotals:
+    """Losses added up by skill, over as many batches as wanted."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[float, int]] = {}
+
+    def add(self, losses: Tensor, batch: Batch) -> None:
+        """Count the target losses of one batch, [targets]."""
+        sums = torch.zeros(len(batch.samples), dtype=losses.dtype, device=losses.device)
+        sums.index_add_(0, batch.owners, losses.detach())
+        counts = torch.bincount(batch.owners, minlength=len(batch.samples)).tolist()
+        for sample, loss, count in zip(batch.samples, sums.tolist(), counts, strict=True):
+            before, seen = self._sums.get(sample.labels.skill, (0.0, 0))
+            self._sums[sample.labels.skill] = (before + loss, seen + count)
+
+    @property
+    def targets(self) -> int:
+        """How many targets were counted."""
+        return sum(count for _, count in self._sums.values())
+
+    def mean(self) -> float:
+        """Mean over all targets."""
+        return sum(loss for loss, _ in self._sums.values()) / self.targets
+
+    def mean_by_skill(self) -> dict[str, float]:
+        """Mean over the targets of each skill, skills in alphabetical order."""
+        return {skill: loss / count for skill, (loss, count) in sorted(self._sums.items())}

@@ -1,0 +1,192 @@
+"""The model to train: base weights, LoRA or QLoRA or full fine-tuning, and its number types.
+
+Weights that are trained are kept in float32, whatever the base has: steps of 1e-5 vanish in the 8
+bits of bfloat16. The forward pass runs in the base's type through autocast, at that type's speed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from coalm.engines.config import ModelConfig
+from coalm.engines.gguf import resolve_model
+from coalm.errors import ConfigError, MissingExtraError, TrainError
+from coalm.train.config import PeftConfig, TrainConfig
+
+TrainedModel = PreTrainedModel | PeftModel
+
+
+class Loaded(NamedTuple):
+    """A model in training mode, and the number type it computes in."""
+
+    model: TrainedModel
+    dtype: torch.dtype
+
+    def computing(self) -> torch.autocast:
+        """Context of every forward pass: float32 weights meet the others in `dtype`."""
+        device = self.model.device.type
+        return torch.autocast(device, self.dtype, enabled=self.dtype == torch.bfloat16)
+
+    def finished(self) -> TrainedModel:
+        """The model as it is handed on: after full fine-tuning, in the type it computes in."""
+        if not isinstance(self.model, PeftModel):
+            nn.Module.to(self.model, self.dtype)
+        return self.model
+
+
+class Size(NamedTuple):
+    """Parameters of a model."""
+
+    all: int
+    trained: int
+
+
+def load_model(config: TrainConfig, checkpoint: Path | None = None) -> Loaded:
+    """The model, with the weights that are not to be trained frozen.
+
+    Args:
+        config: what to train and how.
+        checkpoint: folder of trained weights to go on from, in place of the untrained ones.
+
+    Raises:
+        ConfigError: weights cannot be trained in the type that is asked for.
+        TrainError: the model or the adapter cannot be loaded.
+        MissingExtraError: `peft.q_lora` without bitsandbytes.
+    """
+    use_peft = config.training.use_peft
+    path = resolve_model(config.model.model_name)
+    dtype = _compute_type(config.model, path)
+    full = checkpoint if checkpoint and not use_peft else path
+    model = _base(full, config, dtype if use_peft else torch.promote_types(dtype, torch.float32))
+    with warnings.catch_warnings():
+        # transformers 5 renames what older releases of it, and peft, still call by the old name
+        warnings.simplefilter("ignore", FutureWarning)
+        if config.training.enable_gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        if use_peft:
+            model = _with_adapter(model, config, checkpoint)
+    return Loaded(model.train(), dtype)
+
+
+def save_weights(model: TrainedModel, folder: Path) -> None:
+    """Write what was trained into `folder`: an adapter, or the whole model, in float32."""
+    if isinstance(model, PeftModel):
+        # Left to itself, peft asks the hub whether the vocabulary has grown.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+    else:
+        model.save_pretrained(folder)
+
+
+def size_of(model: TrainedModel) -> Size:
+    """How many parameters the model has, and how many of them are trained."""
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return Size(sum(n for n, _ in counts), sum(n for n, trained in counts if trained))
+
+
+def context_length(config: PreTrainedConfig) -> int | None:
+    """Tokens that the model can take, where its configuration says so."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def read_model_config(model: ModelConfig) -> PreTrainedConfig:
+    """The model's own configuration, without its weights.
+
+    Raises:
+        TrainError: there is no such model.
+    """
+    path = resolve_model(model.model_name)
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=model.trust_remote_code)
+    except (OSError, ValueError) as e:
+        raise _unloadable(path, e) from e
+
+
+def _compute_type(model: ModelConfig, path: str | Path) -> torch.dtype:
+    name = model.torch_dtype_str
+    stored = read_model_config(model).dtype if name == "auto" else name
+    dtype = getattr(torch, stored) if isinstance(stored, str) else stored or torch.float32
+    if dtype == torch.float16:
+        raise ConfigError(
+            f"model.torch_dtype_str: {path} would be trained in float16, whose gradients vanish; "
+            "use bfloat16"
+        )
+    return dtype
+
+
+def _base(path: str | Path, config: TrainConfig, dtype: torch.dtype) -> PreTrainedModel:
+    q_lora = config.training.use_peft and config.peft.q_lora
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation=config.model.attn_implementation,
+            trust_remote_code=config.model.trust_remote_code,
+            quantization_config=_four_bits(config.peft) if q_lora else None,
+            device_map="cuda" if torch.cuda.is_available() else "cpu",
+        )
+    except (OSError, ValueError, ImportError, SafetensorError) as e:
+        raise _unloadable(path, e) from e
+
+
+def _four_bits(peft: PeftConfig) -> BitsAndBytesConfig:
+    if find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "qlora")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=peft.bnb_4bit_quant_type,
+        bnb_4bit_quant_storage=getattr(torch, peft.bnb_4bit_quant_storage),
+        bnb_4bit_compute_dtype=getattr(torch, peft.bnb_4bit_compute_dtype),
+        bnb_4bit_use_double_quant=peft.use_bnb_nested_quant,
+    )
+
+
+def _with_adapter(
+    model: PreTrainedModel, config: TrainConfig, checkpoint: Path | None
+) -> PeftModel:
+    start = checkpoint or config.model.adapter_model
+    try:
+        if start:
+            return PeftModel.from_pretrained(model, str(start), is_trainable=True)
+        adapted = get_peft_model(model, _lora(config.peft))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
+        what = f"adapter {start}" if start else "a LoRA adapter"
+        raise TrainError(f"{what} cannot be put on {model.name_or_path}: {_brief(e)}") from e
+    # What the user calls the base; peft notes the folder in this machine's cache.
+    adapted.active_peft_config.base_model_name_or_path = config.model.model_name
+    return adapted
+
+
+def _lora(peft: PeftConfig) -> LoraConfig:
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=peft.lora_r,
+        lora_alpha=peft.lora_alpha,
+        lora_dropout=peft.lora_dropout,
+        target_modules=peft.target_modules,
+    )
+
+
+def _unloadable(path: str | Path, error: Exception) -> TrainError:
+    return TrainError(
+        f"model {str(path)!r} cannot be loaded: {_brief(error)}; set model.model_name to a model "
+        "folder or a name on the hub"
+    )
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
