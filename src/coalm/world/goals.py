@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -54,7 +54,8 @@ class GoalMaker:
         return Goal(id=id, tasks=tuple(tasks))
 
     def _task(self, service: Service, rng: random.Random, before: Sequence[Task]) -> Task:
-        known, follows = _linked(service, before)
+        links = _links(service, before)
+        known = {slot: link.value for slot, link in links.items()}
         plan = rng.choices(service.plans, [plan.weight for plan in service.plans])[0]
         values = MODULES[service.name].sample(self._database, rng, known)
         wishes: dict[str, str] = {}
@@ -74,8 +75,13 @@ class GoalMaker:
             del wishes["reference_number"]  # that of the booking made in the dialogue
         elif "reference_number" in wishes and rng.random() < 0.2:
             hopes["reference_number"] = _misread(wishes["reference_number"])
+        used = [link.service for slot, link in links.items() if wishes.get(slot) == link.value]
         return Task(
-            service=service.name, intents=plan.intents, wishes=wishes, hopes=hopes, follows=follows
+            service=service.name,
+            intents=plan.intents,
+            wishes=wishes,
+            hopes=hopes,
+            follows=used[0] if used else None,
         )
 
     def _hopes(
@@ -103,16 +109,22 @@ class GoalMaker:
         return cast("list[Row]", self._toolbox.call(intent, arguments))
 
 
-def _linked(service: Service, before: Sequence[Task]) -> tuple[dict[str, str], str | None]:
-    known: dict[str, str] = {}
-    follows = None
-    for task in before:
-        for slot, sources in service.links.items():
-            for source in sources:
-                name, _, other = source.partition(".")
-                if name == task.service and other in task.wishes:
-                    known[slot], follows = task.wishes[other], name
-    return known, follows
+class _Link(NamedTuple):
+    """A value that comes out of an earlier task, and that task's service."""
+
+    value: str
+    service: str
+
+
+def _links(service: Service, before: Sequence[Task]) -> dict[str, _Link]:
+    wishes = {task.service: task.wishes for task in before}
+    found: dict[str, _Link] = {}
+    for slot, sources in service.links.items():
+        for source in sources:
+            name, _, other = source.partition(".")
+            if other in wishes.get(name, {}):
+                found.setdefault(slot, _Link(wishes[name][other], name))
+    return found
 
 
 def _misread(reference: str) -> str:

@@ -136,5 +136,4 @@ def _flat_tool(intent: str) -> dict[str, JsonValue]:
 
 def _described(slot: Slot) -> str:
     values = f" One of: {', '.join(slot.values)}." if slot.kind == "choice" else ""
-    form = {"date": " Format: YYYY-MM-DD.", "time": " Format: HH:MM."}.get(slot.kind, "")
-    return f"{slot.description}.{values}{form}"
+    return f"{slot.about}.{values}"

@@ -28,6 +28,9 @@ DONTCARE = "dontcare"
 """SGD's word for 'any value will do'."""
 
 
+_FORMS = {"date": " (YYYY-MM-DD)", "time": " (HH:MM, 24 hours)"}
+
+
 class _Text(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +49,11 @@ class Slot(_Text):
     def categorical(self) -> bool:
         """Whether SGD would list its values: then no part of an utterance is marked for it."""
         return self.kind in ("choice", "flag", "count")
+
+    @property
+    def about(self) -> str:
+        """The description, with the form in which a date or a time is written."""
+        return self.description + _FORMS.get(self.kind, "")
 
     @property
     def possible_values(self) -> tuple[str, ...]:
@@ -159,7 +167,7 @@ def sgd_schema(service: Service) -> dict[str, JsonValue]:
         "slots": [
             {
                 "name": name,
-                "description": slot.description,
+                "description": slot.about,
                 "is_categorical": slot.categorical,
                 "possible_values": list(slot.possible_values),
             }
@@ -197,14 +205,11 @@ def tool_schema(service: Service, intent: str) -> ToolSchema:
     )
 
 
-_HINTS = {"date": " (YYYY-MM-DD)", "time": " (HH:MM, 24 hours)"}
-
-
 def _property(slot: Slot, default: str | None) -> dict[str, JsonValue]:
     kind = {"flag": "boolean", "count": "integer", "money": "integer"}.get(slot.kind, "string")
     spec: dict[str, JsonValue] = {
         "type": kind,
-        "description": slot.description + _HINTS.get(slot.kind, ""),
+        "description": slot.about,
     }
     if slot.kind in ("choice", "count"):
         spec["enum"] = [typed(slot, value) for value in slot.values]

@@ -32,8 +32,8 @@ def utterances(intent: str, rng: random.Random) -> Iterator[dict[str, JsonValue]
         chosen = {slot: rng.choice(values[slot]) for slot in sorted(slots_in(wording))}
         phrase = fill(wording, slots, chosen, rng, "user")
         phrase = phrase.lower() if rng.random() < _SMALL else phrase
-        if phrase.text not in seen:
-            seen.add(phrase.text)
+        if phrase.text.lower() not in seen:
+            seen.add(phrase.text.lower())
             yield {"data": _pieces(phrase)}
 
 
