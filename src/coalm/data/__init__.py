@@ -1,1 +1,60 @@
+"""CoALM-IT: raw data sets become training conversations.
 
+`SOURCES` names the sources; `load_sources` opens those of a configuration, `build` writes the rows.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from coalm import assets
+from coalm.data.base import Ledger, Rejection, Source
+from coalm.data.build import build
+from coalm.data.config import DataConfig, SourceName
+from coalm.data.files import Copy
+from coalm.data.manifest import Manifest, read_manifest
+from coalm.data.stats import CountTokens, statistics
+from coalm.data.tally import Rows
+
+__all__ = [
+    "SOURCES",
+    "CountTokens",
+    "DataConfig",
+    "Ledger",
+    "Manifest",
+    "Rejection",
+    "Rows",
+    "Source",
+    "build",
+    "load_sources",
+    "read_manifest",
+    "statistics",
+]
+
+SOURCES: dict[SourceName, tuple[str, str]] = {
+    "snips": ("coalm.data.snips.SnipsSource", "snips"),
+    "sgd": ("coalm.data.sgd.SgdSource", "sgd"),
+    "sgd_calls": ("coalm.data.sgd.SgdCallsSource", "sgd"),
+    "sealtools": ("coalm.data.sealtools.SealToolsSource", "sealtools"),
+}
+"""Source to the class that reads it and to the asset (also the folder) that holds its files."""
+
+
+def load_sources(config: DataConfig) -> list[Source]:
+    """The sources of a configuration, ready to be read.
+
+    Raises:
+        AssetError: the files of a source are not on this machine.
+        DataError: there is nothing where the configuration points to.
+    """
+    return [_load(name, config) for name in config.sources]
+
+
+def _load(name: SourceName, config: DataConfig) -> Source:
+    path, asset = SOURCES[name]
+    module, _, cls = path.rpartition(".")
+    settings = config.settings(name)
+    place = settings.path or (config.root / asset if config.root else None)
+    # files of our own choosing are known to the byte, the user's need not be upstream's
+    copy = Copy(place) if place else Copy(assets.locate(asset), asset)
+    return getattr(importlib.import_module(module), cls)(copy, settings, config.seed)

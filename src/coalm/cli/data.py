@@ -1,0 +1,226 @@
+"""`coalm data`: build a training set, look at its samples, count them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coalm.cli.plain_text import one_line, visible
+from coalm.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from coalm.data import CountTokens, Manifest, Rows
+    from coalm.types import Conversation, Message
+
+app = typer.Typer(name="data", help="Build, look at and count training data.", no_args_is_help=True)
+
+_NAMED = 3
+"""Examples of each kind of rejection, and missing files, that are printed; files hold them all."""
+
+PathArgument = Annotated[
+    Path, typer.Argument(help="Folder of a built data set, or a .jsonl file of conversations.")
+]
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def build(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option("--config", "-c", help="Data file (YAML).")],
+) -> None:
+    """Turn raw data sets into training rows, with a manifest of what went in and came out.
+
+    Keys of the file can be set after the options: sgd.limit=1000 sources=[snips,sgd]. A build that
+    was stopped leaves nothing half: give the command again.
+    """
+    from rich.console import Console
+
+    from coalm.config import load_config
+    from coalm.data import DataConfig, load_sources
+    from coalm.data import build as run_build
+
+    loaded = load_config(DataConfig, config, context.args)
+    for warning in loaded.warnings:
+        typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
+    start = time.monotonic()
+    sources = load_sources(loaded.config)
+    with _progress() as watch:
+        manifest = run_build(loaded.config, sources, watch)
+    console = Console(highlight=False)
+    _print_rows(console, manifest.rows)
+    _print_losses(manifest)
+    output = loaded.config.output_dir
+    typer.echo(f"written to {output} in {time.monotonic() - start:.0f} s")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """A line per source with the samples read so far; nothing when nobody watches."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f} samples"),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        tasks = {}
+
+        def watch(source: str) -> None:
+            if source not in tasks:
+                tasks[source] = progress.add_task(source, total=None)
+            progress.advance(tasks[source])
+
+        yield watch
+
+
+def _print_rows(console: Console, rows: Sequence[Rows]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("split", "source", "skill", "format"):
+        table.add_column(name)
+    counted = any(row.tokens is not None for row in rows)
+    figures = ["samples", "characters each", "of them learned"]
+    for name in [*figures, *(("tokens", "tokens each") if counted else ())]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            *map(one_line, (row.split, row.source, row.skill, row.format)),
+            *_figures(row.samples, row.prompt_characters, row.reply_characters, row.tokens),
+        )
+    if len(rows) > 1:
+        table.add_row("all", "", "", "", *_figures(*_sums(rows, counted)), style="bold")
+    console.print(table)
+
+
+def _sums(rows: Sequence[Rows], counted: bool) -> tuple[int, int, int, int | None]:
+    return (
+        sum(row.samples for row in rows),
+        sum(row.prompt_characters for row in rows),
+        sum(row.reply_characters for row in rows),
+        sum(row.tokens or 0 for row in rows) if counted else None,
+    )
+
+
+def _figures(samples: int, prompt: int, reply: int, tokens: int | None) -> list[str]:
+    each = [f"{samples:,}", f"{(prompt + reply) / samples:,.0f}", f"{reply / samples:,.0f}"]
+    return each if tokens is None else [*each, f"{tokens:,}", f"{tokens / samples:,.1f}"]
+
+
+def _print_losses(manifest: Manifest) -> None:
+    """What every source lacked or left out."""
+    for name, report in manifest.sources.items():
+        if report.missing:
+            first = ", ".join(report.missing[:_NAMED])
+            more = ", ..." if len(report.missing) > _NAMED else ""
+            typer.echo(f"{name}: {len(report.missing)} files missing: {one_line(first)}{more}")
+        for reason, count in report.rejected.items():
+            typer.echo(f"{name}: left out {count:,}: {reason}")
+
+
+@app.command()
+def inspect(
+    path: PathArgument,
+    index: Annotated[int, typer.Option(min=0, help="First sample to show, counted from 0.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many samples to show.")] = 1,
+    prompt: Annotated[
+        bool, typer.Option("--prompt", help="Show the exact text the model reads and learns.")
+    ] = False,
+) -> None:
+    """Show samples as people read them; what the model learns is marked."""
+    from rich.console import Console
+
+    from coalm.data.stats import data_files, read_samples
+
+    file = data_files(path)[0]
+    console = Console(highlight=False, soft_wrap=True)
+    shown = 0
+    for conversation in islice(read_samples(file), index, index + count):
+        (_print_prompt if prompt else _print_sample)(console, conversation)
+        shown += 1
+    if not shown:
+        total = sum(1 for _ in read_samples(file))
+        raise DataError(f"{file}: no sample {index}; there are {total}, counted from 0")
+
+
+def _print_sample(console: Console, conversation: Conversation) -> None:
+    from rich.text import Text
+
+    from coalm.formats.tool_text import signature_list
+
+    console.print(Text(visible(conversation.id), style="bold"))
+    meta = ", ".join(f"{key} {value}" for key, value in conversation.meta.items())
+    console.print(Text(one_line(meta), style="dim"))
+    console.print(Text(visible(signature_list(conversation.tools)), style="dim"))
+    *context, target = conversation.messages
+    for message in context:
+        for label, text in _lines(message):
+            console.print(Text.assemble((f"{label}: ", "cyan"), visible(text)))
+    for label, text in _lines(target):
+        console.print(Text.assemble((f"> {label}: ", "bold green"), (visible(text), "green")))
+    console.print()
+
+
+def _lines(message: Message) -> Iterator[tuple[str, str]]:
+    """Label and text of each thing that a message says."""
+    from coalm.formats.text import write_json
+
+    if message.thought is not None:
+        yield "thought", message.thought
+    for call in message.tool_calls:
+        yield "call", f"{call.name} {write_json(call.arguments)}"
+    if message.role == "tool":
+        yield f"result of {message.name}", message.content
+    elif message.content or not (message.tool_calls or message.thought):
+        yield message.role, message.content or "(no call)"
+
+
+def _print_prompt(console: Console, conversation: Conversation) -> None:
+    from rich.text import Text
+
+    from coalm.data.stats import render_sample
+
+    turns, reply = render_sample(conversation)
+    for turn in turns:
+        console.print(Text(visible(turn.content)))
+    console.print(Text(visible(reply), style="green"))
+    console.print()
+
+
+@app.command()
+def stats(
+    path: PathArgument,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Model folder; its tokenizer counts the tokens.")
+    ] = None,
+) -> None:
+    """Count samples, characters and, with a tokenizer, tokens by source, skill and format."""
+    from rich.console import Console
+
+    from coalm.data import statistics
+
+    with _progress() as watch:
+        rows = statistics(path, _counter(tokenizer) if tokenizer else None, watch)
+    if not rows:
+        raise DataError(f"{path}: no sample in it")
+    _print_rows(Console(highlight=False), rows)
+
+
+def _counter(folder: Path) -> CountTokens:
+    from coalm.chat_template import encode_sample, load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    return lambda prompt, reply: len(encode_sample(tokenizer, prompt, reply).token_ids)

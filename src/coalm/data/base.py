@@ -1,0 +1,125 @@
+"""What a source of training conversations is, and where it writes down what it left out.
+
+One sample is one `Conversation` whose last message is the assistant's message to learn; its `meta`
+holds `source`, `skill` (TOD, LA or CRA), `format` (a name of `coalm.formats`), `group` (samples of
+one group always fall into the same split) and, where the original data are split, `split`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+from coalm.types import Conversation, Message, ToolSchema
+
+Skill = Literal["TOD", "LA", "CRA"]
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+Watch = Callable[[str], None]
+"""Told, for a progress display, where each sample that is read belongs."""
+
+_Item = TypeVar("_Item")
+
+
+class Rejection(NamedTuple):
+    """One file, record or sample that did not go into the data set."""
+
+    where: str
+    """File, `file:line`, `file: row N` or `file: dialogue ID`; the id of a sample."""
+    reason: str
+    """The kind of fault, the same words every time: rejections are counted by it."""
+    detail: str = ""
+    """What exactly is wrong here."""
+
+
+@dataclass
+class Ledger:
+    """What a source has to say besides its samples; complete once the samples are read."""
+
+    files: list[Path] = field(default_factory=list)
+    """Every file that was opened, archives as a whole."""
+    missing: list[str] = field(default_factory=list)
+    """Files of the data set that this copy of it lacks."""
+    rejected: list[Rejection] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    """What was read: files, dialogues, rows, ..."""
+
+    def reject(self, where: str, reason: str, detail: str = "") -> None:
+        """Name something that is left out."""
+        self.rejected.append(Rejection(where, reason, detail))
+
+    def reasons(self) -> dict[str, int]:
+        """How often each reason was given, the most frequent first."""
+        return dict(Counter(rejection.reason for rejection in self.rejected).most_common())
+
+
+class Source(Protocol):
+    """One raw data set, read as training conversations."""
+
+    @property
+    def name(self) -> str:
+        """Key of the source in `SOURCES` and in the configuration."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Filled while `conversations` is read."""
+        ...
+
+    def conversations(self) -> Iterator[Conversation]:
+        """All samples, one at a time, always the same ones in the same order.
+
+        Bad records are rejected in the ledger and passed over.
+
+        Raises:
+            DataError: nothing of the source is there to read.
+        """
+        ...
+
+
+def sample(
+    sample_id: str,
+    messages: Sequence[Message],
+    tools: tuple[ToolSchema, ...],
+    *,
+    source: str,
+    skill: Skill,
+    prompt_format: str,
+    group: str,
+    split: Split | None = None,
+) -> Conversation:
+    """One training sample with the `meta` that every source gives."""
+    meta = {"source": source, "skill": skill, "format": prompt_format, "group": group}
+    if split is not None:
+        meta["split"] = split
+    return Conversation(id=sample_id, messages=tuple(messages), tools=tools, meta=dict(meta))
+
+
+def draw(*parts: object) -> int:
+    """A number below 2**64 that depends on `parts` alone, on every machine and in every process."""
+    text = "\0".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def chance(*parts: object) -> float:
+    """Like `draw`, but from 0 up to, and without, 1."""
+    return (draw(*parts) >> 11) / (1 << 53)
+
+
+def shuffled(items: Iterable[_Item], *parts: object) -> list[_Item]:
+    """`items` in an order that depends on them and on `parts` alone.
+
+    Choosing the first few and then ordering the choice takes different `parts` for each: with the
+    same ones, the chosen would always come out in front.
+    """
+    return sorted(items, key=lambda item: draw(*parts, item))
+
+
+def pick(items: Sequence[_Item], *parts: object) -> _Item:
+    """One of `items`, chosen by `parts` alone."""
+    return items[draw(*parts) % len(items)]

@@ -1,0 +1,178 @@
+"""Schema-Guided Dialogue as training samples: ReAct turns, and function calls in JSON.
+
+ReAct (`sgd`, skill CRA): an exchange with a call gives two samples, one that ends in the call and
+one that ends in the reply to its result; an exchange without a call gives one. The history keeps
+all thoughts, calls and observations, because later replies rest on them::
+
+    [.., user, assistant(thought, call)]
+    [.., user, assistant(thought, call), tool, assistant(thought, reply)]
+
+Function calls (`sgd_calls`, skill LA): the dialogue so far as plain words, then the call; some
+turns in which plainly nothing can be called end in an empty list.
+"""
+
+from __future__ import annotations
+
+import datetime
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from coalm.data import thoughts
+from coalm.data.base import Ledger, chance, sample
+from coalm.data.config import SgdCallsConfig, SgdConfig, SgdFilesConfig
+from coalm.data.files import Copy
+from coalm.data.sgd_exchanges import Exchange, Fault, read_exchanges
+from coalm.data.sgd_functions import Catalogue, Offer
+from coalm.data.sgd_records import Dialogue, SgdFiles
+from coalm.types import Conversation, Message
+
+TODAY = datetime.date(2019, 3, 1)
+"""The day on which all SGD dialogues take place; "tomorrow" is 2019-03-02."""
+
+
+class _Sgd(ABC):
+    """What both sources do: read dialogues, fix their functions, stop at a fault."""
+
+    name: str
+
+    def __init__(self, copy: Copy, config: SgdFilesConfig, seed: int) -> None:
+        self.ledger = Ledger()
+        self._files = SgdFiles(copy, config.split, self.ledger)
+        self._catalogue = Catalogue(self._files.services, config.distractors, seed)
+
+    def conversations(self) -> Iterator[Conversation]:
+        """See `Source.conversations`."""
+        for dialogue in self._files.dialogues():
+            yield from self._samples(dialogue)
+
+    @abstractmethod
+    def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]: ...
+
+    def _group(self, dialogue: Dialogue) -> str:
+        """One name for both sources, so that they put a dialogue into the same split."""
+        return f"sgd/{self._files.part}/{dialogue.dialogue_id}"
+
+    def _exchanges(
+        self, dialogue: Dialogue, offer: Offer, result_rows: int | None
+    ) -> Iterator[Exchange]:
+        return read_exchanges(dialogue, self._files.services, offer, result_rows)
+
+
+class SgdSource(_Sgd):
+    """SGD as ReAct turns."""
+
+    name = "sgd"
+
+    def __init__(self, copy: Copy, config: SgdConfig, seed: int) -> None:
+        """Read `copy`; `seed` chooses the distractors."""
+        super().__init__(copy, config, seed)
+        self._result_rows = config.result_rows
+
+    def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
+        offer = self._catalogue.offer(dialogue)
+        history = [_today()]
+        for exchange in self._exchanges(dialogue, offer, self._result_rows):
+            key = f"{dialogue.dialogue_id}/{exchange.turn}"
+            fault = exchange.fault
+            history.append(Message(role="user", content=exchange.user))
+            if exchange.call and not (fault and fault.part == "call"):
+                self.ledger.counts["calls"] += 1
+                thought = thoughts.before_call(exchange, key)
+                call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
+                yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer)
+                history += [call, exchange.observation]
+            thought = thoughts.before_reply(exchange, key)
+            if not thought:
+                fault = fault or Fault("reply", "turn without a thought", str(exchange.acts()))
+            if fault:
+                self._reject(dialogue, exchange, fault)
+                return
+            self.ledger.counts["replies"] += 1
+            history.append(Message(role="assistant", thought=thought, content=exchange.reply))
+            yield self._sample(dialogue, exchange.turn, "reply", history, offer)
+
+    def _sample(
+        self, dialogue: Dialogue, turn: int, part: str, messages: list[Message], offer: Offer
+    ) -> Conversation:
+        return sample(
+            self._id(dialogue, turn, part),
+            messages,
+            offer.tools,
+            source=self.name,
+            skill="CRA",
+            prompt_format="react",
+            group=self._group(dialogue),
+        )
+
+    def _id(self, dialogue: Dialogue, turn: int, part: str) -> str:
+        return f"{self._group(dialogue)}/{turn:02d}/{part}"
+
+    def _reject(self, dialogue: Dialogue, exchange: Exchange, fault: Fault) -> None:
+        """Name the false sample and every later one of the dialogue."""
+        ids = [self._id(dialogue, exchange.turn, fault.part)]
+        if fault.part == "call":
+            ids.append(self._id(dialogue, exchange.turn, "reply"))
+        for turn in range(exchange.turn + 2, len(dialogue.turns), 2):
+            if dialogue.turns[turn].frames[0].service_call:
+                ids.append(self._id(dialogue, turn, "call"))
+            ids.append(self._id(dialogue, turn, "reply"))
+        self.ledger.reject(ids[0], fault.reason, fault.detail)
+        for later in ids[1:]:
+            self.ledger.reject(later, "follows a turn that was dropped", ids[0])
+
+
+class SgdCallsSource(_Sgd):
+    """SGD's calls as function calls in JSON."""
+
+    name = "sgd_calls"
+
+    def __init__(self, copy: Copy, config: SgdCallsConfig, seed: int) -> None:
+        """Read `copy`; `seed` chooses the distractors and the turns without a call."""
+        super().__init__(copy, config, seed)
+        self._no_call = config.no_call
+        self._seed = seed
+
+    def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
+        offer = self._catalogue.offer(dialogue)
+        history = [_today()]
+        group = self._group(dialogue)
+        for exchange in self._exchanges(dialogue, offer, None):
+            history.append(Message(role="user", content=exchange.user))
+            sample_id = f"{group}/{exchange.turn:02d}/json"
+            fault = exchange.fault
+            if fault and fault.part == "call":
+                self.ledger.reject(sample_id, fault.reason, fault.detail)
+            elif exchange.call or self._is_empty_call(exchange, sample_id):
+                self.ledger.counts["calls" if exchange.call else "turns without a call"] += 1
+                calls = (exchange.call,) if exchange.call else ()
+                yield sample(
+                    sample_id,
+                    [*history, Message(role="assistant", tool_calls=calls)],
+                    offer.tools,
+                    source=self.name,
+                    skill="LA",
+                    prompt_format="json_calls",
+                    group=group,
+                )
+            if fault:
+                self._reject_later(dialogue, exchange, fault)
+            history.append(Message(role="assistant", content=exchange.reply))
+
+    def _is_empty_call(self, exchange: Exchange, sample_id: str) -> bool:
+        """Whether nothing can be called and the turn is drawn.
+
+        Only turns where the plain words show it: a required value is missing, or the user is done.
+        Confirmations and answers out of earlier results would look like calls that were forgotten.
+        """
+        plain = {"REQUEST", "REQ_MORE", "GOODBYE"} >= set(exchange.acts())
+        return plain and chance(self._seed, "no call", sample_id) < self._no_call
+
+    def _reject_later(self, dialogue: Dialogue, exchange: Exchange, fault: Fault) -> None:
+        for turn in range(exchange.turn + 2, len(dialogue.turns), 2):
+            if dialogue.turns[turn].frames[0].service_call:
+                where = f"{self._group(dialogue)}/{turn:02d}/json"
+                self.ledger.reject(where, "follows a turn that was dropped", fault.reason)
+
+
+def _today() -> Message:
+    return Message(role="system", content=f"Today is {TODAY:%A}, {TODAY}.")

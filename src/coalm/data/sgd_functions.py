@@ -1,0 +1,130 @@
+"""SGD's intents as functions: schemas with types, names without clashes, and distractors.
+
+Which functions a dialogue offers is fixed for the dialogue: all intents of its services and, as the
+configuration says, some of other services. A function is named like its intent; where two functions
+on offer would share a name, both are named `Service_Intent`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from coalm.data.base import shuffled
+from coalm.data.sgd_records import Dialogue, Intent, Service, Slot
+from coalm.types import ToolSchema
+
+ANY = "dontcare"
+"""SGD's value for "any will do"; as a default it means that the slot may be left out."""
+
+
+class Key(NamedTuple):
+    """Names one intent of one service."""
+
+    service: str
+    intent: str
+
+
+class Offer(NamedTuple):
+    """The functions of one dialogue."""
+
+    tools: tuple[ToolSchema, ...]
+    by_key: Mapping[Key, ToolSchema]
+
+
+class Catalogue:
+    """All intents of a schema file, and the choice among them."""
+
+    def __init__(self, services: Mapping[str, Service], distractors: int | None, seed: int) -> None:
+        """Offer a dialogue's own functions and `distractors` of others; None offers everything."""
+        self._intents = {
+            Key(name, intent.name): (service, intent)
+            for name, service in services.items()
+            for intent in service.intents
+        }
+        self._distractors = distractors
+        self._seed = seed
+        self._schema = cache(self._make_schema)
+
+    def offer(self, dialogue: Dialogue) -> Offer:
+        """The functions on offer in a dialogue, in an order that says nothing about the answer."""
+        own = [key for key in self._intents if key.service in dialogue.services]
+        if self._distractors is None:
+            chosen = list(self._intents)
+        else:
+            others = self._others(own, dialogue) if self._distractors else []
+            chosen = shuffled(
+                own + others[: self._distractors], self._seed, "offer", dialogue.dialogue_id
+            )
+        clashing = Counter(key.intent for key in chosen)
+        by_key = {key: self._schema(key, clashing[key.intent] > 1) for key in chosen}
+        return Offer(tuple(by_key.values()), by_key)
+
+    def _others(self, own: Sequence[Key], dialogue: Dialogue) -> list[Key]:
+        """Intents that do another job than those of the dialogue, in a drawn order.
+
+        A second bus or hotel service among the distractors would make the answer ambiguous.
+        """
+        families = {_family(key.service) for key in own}
+        names = {key.intent for key in own}
+        others = [
+            key
+            for key in self._intents
+            if key.intent not in names and _family(key.service) not in families
+        ]
+        return shuffled(others, self._seed, "distractors", dialogue.dialogue_id)
+
+    def _make_schema(self, key: Key, qualified: bool) -> ToolSchema:
+        service, intent = self._intents[key]
+        name = f"{key.service}_{key.intent}" if qualified else key.intent
+        return ToolSchema(
+            name=name, description=intent.description, parameters=_parameters(service, intent)
+        )
+
+
+def _family(service: str) -> str:
+    """`Buses` for `Buses_1` and `Buses_2`, which do the same."""
+    return service.rpartition("_")[0] or service
+
+
+def _parameters(service: Service, intent: Intent) -> dict[str, JsonValue]:
+    properties: dict[str, JsonValue] = {}
+    for name in intent.required_slots:
+        properties[name] = _parameter(service.slot(name), None)
+    for name, default in intent.optional_slots.items():
+        properties[name] = _parameter(service.slot(name), default)
+    return {"type": "object", "properties": properties, "required": list(intent.required_slots)}
+
+
+def _parameter(slot: Slot | None, default: str | None) -> JsonValue:
+    """JSON Schema of one slot; only closed value sets tell of types, so all else is text."""
+    if slot is None:
+        return {"type": "string"}
+    kind = _kind(slot)
+    spec: dict[str, JsonValue] = {"type": kind, "description": slot.description}
+    values = [typed(kind, value) for value in slot.possible_values]
+    if values and kind != "boolean":
+        spec["enum" if slot.is_categorical else "examples"] = values
+    if default not in (None, ANY):
+        spec["default"] = typed(kind, default)
+    return spec
+
+
+def _kind(slot: Slot) -> str:
+    values = slot.possible_values if slot.is_categorical else []
+    if values and set(values) <= {"True", "False"}:
+        return "boolean"
+    if values and all(value.isdecimal() for value in values):
+        return "integer"
+    return "string"
+
+
+def typed(kind: JsonValue, value: str) -> JsonValue:
+    """A value of SGD, always text there, as a value of a JSON Schema type."""
+    if kind == "boolean":
+        return value == "True"
+    return int(value) if kind == "integer" and value.isdecimal() else value

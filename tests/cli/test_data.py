@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from coalm.cli.data import app
+from coalm.errors import CoalmError, ConfigError, DataError
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "data.yaml"
+    path.write_text(
+        f"output_dir: {tmp_path / 'out'}\n"
+        f"root: {FIXTURES}\n"
+        "sources: [snips, sgd]\n"
+        "validation_share: 0.0\n"
+    )
+    return path
+
+
+def run(*words: object) -> Result:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(result.exception, CoalmError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_build_prints_what_there_is_and_what_was_lost(recipe: Path, tmp_path: Path) -> None:
+    output = run("build", "-c", recipe).output
+    table = [line.split() for line in output.splitlines()]
+    assert ["train", "sgd", "CRA", "react", "27"] in [row[:5] for row in table]
+    assert ["all", "33"] in [row[:2] for row in table]
+    assert "sgd: 1 files missing: train/dialogues_003.json" in output
+    assert "sgd: left out 1: offer that no result holds" in output
+    assert f"written to {tmp_path / 'out'} in " in " ".join(output.split())
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_build_takes_keys_after_the_options(recipe: Path, tmp_path: Path) -> None:
+    output = run("build", "-c", recipe, "sources=[snips]", f"--output_dir={tmp_path / 'b'}").output
+    assert "sgd" not in output
+    assert (tmp_path / "b" / "train.jsonl").exists()
+
+
+def test_a_wrong_key_is_an_error_of_one_line(recipe: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'seeds'; did you mean 'seed'\?"):
+        run("build", "-c", recipe, "seeds=3")
+
+
+def test_inspect_marks_what_is_learned(recipe: Path, tmp_path: Path) -> None:
+    run("build", "-c", recipe, "sources=[sgd]")
+    rows = (tmp_path / "out" / "train.jsonl").read_text().splitlines()
+    number = [json.loads(row)["id"] for row in rows].index("sgd/train/1_00000/13/call")
+    output = run("inspect", tmp_path / "out", "--index", number).output
+    lines = output.splitlines()
+    assert lines[0] == "sgd/train/1_00000/13/call"
+    assert "system: Today is Friday, 2019-03-01." in lines
+    assert "user: Right. Can one sit outside?" in lines
+    assert any(line.startswith("result of FindTable: [{") for line in lines)
+    assert [line.split(":")[0] for line in lines if line.startswith(">")] == ["> thought", "> call"]
+
+
+def test_inspect_shows_several_samples_and_the_exact_text(recipe: Path, tmp_path: Path) -> None:
+    run("build", "-c", recipe, "sources=[snips]")
+    output = run("inspect", tmp_path / "out" / "train.jsonl", "--count", 2, "--prompt").output
+    alpaca = (tmp_path / "out" / "train.alpaca.jsonl").read_text().splitlines()
+    for row in map(json.loads, alpaca[:2]):
+        assert f"{row['instruction']}\n\n{row['input']}\n{row['output']}\n" in output
+
+
+def test_inspect_shows_control_characters_as_text(tmp_path: Path) -> None:
+    row = {"id": "a", "messages": [{"role": "assistant", "content": "\x1b[2J [red]x"}]}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
+    assert r"> assistant: \x1b[2J [red]x" in run("inspect", tmp_path / "x.jsonl").output
+
+
+def test_inspect_beyond_the_end_says_how_many_there_are(recipe: Path, tmp_path: Path) -> None:
+    run("build", "-c", recipe, "sources=[snips]")
+    with pytest.raises(DataError, match="no sample 4; there are 4, counted from 0"):
+        run("inspect", tmp_path / "out", "--index", 4)
+
+
+def test_stats_counts_again(recipe: Path, tmp_path: Path) -> None:
+    run("build", "-c", recipe)
+    output = run("stats", tmp_path / "out").output
+    assert ["train", "snips", "TOD", "dst", "4"] in [r.split()[:5] for r in output.splitlines()]
+    assert "tokens" not in output
+
+
+def test_stats_of_an_empty_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("")
+    with pytest.raises(DataError, match="no sample in it"):
+        run("stats", tmp_path / "x.jsonl")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coalm.data import thoughts
+from coalm.data.base import Ledger
+from coalm.data.files import Copy
+from coalm.data.sgd_exchanges import Exchange, read_exchanges
+from coalm.data.sgd_functions import Catalogue
+from coalm.data.sgd_records import Action, SgdFiles
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "sgd"
+KEYS = [f"1_{n:05}/1" for n in range(40)]
+
+
+def exchanges() -> dict[str, Exchange]:
+    files = SgdFiles(Copy(FIXTURE), "train", Ledger())
+    catalogue = Catalogue(files.services, 0, 7)
+    return {
+        f"{dialogue.dialogue_id}/{exchange.turn}": exchange
+        for dialogue in files.dialogues()
+        for exchange in read_exchanges(
+            dialogue, files.services, catalogue.offer(dialogue), result_rows=3
+        )
+    }
+
+
+EXCHANGES = exchanges()
+
+
+def acts(*actions: tuple[Any, ...]) -> tuple[Action, ...]:
+    return tuple(
+        Action(act=act, slot=slot, values=[value], canonical_values=[value])
+        for act, slot, value in actions
+    )
+
+
+def wordings(name: str, **changes: Any) -> set[str]:
+    exchange = dataclasses.replace(EXCHANGES[name], **changes)
+    return {thoughts.before_reply(exchange, key) for key in KEYS}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("1_00000/3", 'FindTable city "Alba" cuisine "Greek" outdoor True'),
+        (
+            "1_00000/13",
+            'BookTable restaurant_name "Samos" guests 2 date "2019-03-02" said "tomorrow"',
+        ),
+        ("1_00001/5", 'BookTable time "19:00" said "7 pm" date "2019-03-01"'),
+        ("4_00000/1", 'Rooms_1_FindRoom town "New York" said "NYC" stars 4'),
+        ("2_00003/1", "FindSong arguments"),
+    ],
+)
+def test_before_a_call_function_and_values_are_named(name: str, words: str) -> None:
+    found = {thoughts.before_call(EXCHANGES[name], key) for key in KEYS}
+    assert len(found) > 1
+    for thought in found:
+        assert not [word for word in words.split() if word not in thought]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("1_00000/1", "FindTable cuisine"),
+        ("1_00000/3", '"Ithaka" "Alba"'),
+        ("1_00000/5", '"Samos"'),
+        ("1_00000/7", 'phone "555-05" call|function'),
+        ("1_00000/9", "BookTable"),
+        ("1_00000/11", 'BookTable time "18:30" guests 2 confirm|agree|check|yes'),
+        ("1_00000/13", 'BookTable outdoor "True"'),
+        ("1_00000/15", "ask|offer"),
+        ("1_00000/17", "goodbye|close"),
+        ("1_00001/1", '4 results "Chang"'),
+        ("1_00001/5", 'time "19:30" BookTable'),
+        ("2_00003/1", "FindSong tell|say"),
+        ("4_00000/3", 'owner "Ann" and "Bob"'),
+    ],
+)
+def test_before_a_reply_the_ground_of_it_is_named(name: str, words: str) -> None:
+    found = wordings(name)
+    assert len(found) > 1
+    for thought in found:
+        assert not [word for word in words.split() if not re.search(word, thought)], thought
+
+
+def test_what_is_known_already_is_said_when_the_next_value_is_asked_for() -> None:
+    for thought in wordings("1_00000/1"):
+        assert 'city "Alba"' in thought
+    assert wordings("1_00000/1", forms={}) == {
+        "FindTable still needs cuisine, so I ask for that.",
+        "I cannot call FindTable before I know cuisine.",
+        "No call yet, because I lack cuisine for FindTable.",
+    }
+    for thought in wordings("1_00000/1", forms={"price": ["dontcare"]}):
+        assert "dontcare" not in thought
+
+
+def test_one_result_is_not_counted_in_the_plural() -> None:
+    found = wordings(
+        "1_00001/1", actions=acts(("OFFER", "city", "Alba"), ("INFORM_COUNT", "count", "1"))
+    )
+    assert found == {
+        'There is one result, city "Alba". I present it.',
+        'FindTable found just one result; I say so and suggest city "Alba".',
+    }
+
+
+def test_a_failure_is_told_from_the_acts_not_from_the_result() -> None:
+    failed = acts(("NOTIFY_FAILURE", "", ""), ("REQ_MORE", "", ""))
+    for thought in wordings("1_00001/5", actions=failed):
+        assert 'time "19:30"' in thought
+        assert "failed" in thought
+    same = [{"time": "19:00"}]
+    for thought in wordings("1_00001/5", actions=failed, rows=same):
+        assert "failed" in thought
+        assert "19" not in thought
+
+
+def test_an_answer_out_of_the_conversation_does_not_claim_a_result() -> None:
+    for thought in wordings("1_00000/7", earlier=[]):
+        assert "result" not in thought
+
+
+def test_an_answer_right_after_a_call_comes_from_its_result() -> None:
+    for thought in wordings("1_00000/3", actions=acts(("INFORM", "phone", "555-01"))):
+        assert 'phone "555-01"' in thought
+
+
+def test_a_new_search_is_told_from_the_first() -> None:
+    again = dataclasses.replace(
+        EXCHANGES["1_00000/3"], user_acts=frozenset({"REQUEST_ALTS", "INFORM"})
+    )
+    for key in KEYS:
+        assert re.search("something else|other results", thoughts.before_call(again, key))
+
+
+@pytest.mark.parametrize("act", ["CONFIRM", "OFFER_INTENT", "WAVE"])
+def test_an_act_that_no_wording_fits_gives_none(act: str) -> None:
+    assert wordings("1_00000/3", actions=acts((act, "", ""))) == {""}
+
+
+def test_thoughts_are_clean_sentences() -> None:
+    found = set[str]()
+    for exchange in EXCHANGES.values():
+        for key in KEYS:
+            found.add(thoughts.before_reply(exchange, key))
+            if exchange.call:
+                found.add(thoughts.before_call(exchange, key))
+    assert len(found) > 60
+    for thought in found:
+        assert re.fullmatch(r"[A-Z].*[.]", thought), thought
+        assert not re.search(r"  |\{|\}|\n| ,| \.|\(\)|None", thought), thought
+        assert len(thought) < 300
+
+
+def test_the_wording_depends_on_dialogue_and_turn_alone() -> None:
+    exchange = EXCHANGES["1_00000/3"]
+    assert thoughts.before_call(exchange, "a/1") == thoughts.before_call(exchange, "a/1")
+    assert len({thoughts.before_call(exchange, key) for key in KEYS}) == 4
