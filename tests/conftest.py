@@ -75,7 +75,8 @@ def smollm2() -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random Llama (2 layers, 512 tokens of context) with a byte-level BPE tokenizer.
 
-    The tokenizer knows the control tokens of ChatML and Llama 3; its template is ChatML.
+    The tokenizer knows the control tokens of ChatML and Llama 3; its template is ChatML. Greedy
+    answers hold no control token, so they go on until something else ends them.
     """
     pytest.importorskip("torch")
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
@@ -91,11 +92,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
+        tie_word_embeddings=False,
         initializer_range=0.5,  # wide, so that no two tokens are nearly as likely
         bos_token_id=None,
         eos_token_id=None,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    model.lm_head.weight.data[: len(SPECIAL_TOKENS)] = 0.0  # the best of all others is above 0
+    model.save_pretrained(folder)
     return folder
 
 

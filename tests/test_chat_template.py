@@ -230,7 +230,7 @@ FAULTS = [
     (GOOD.replace("in messages", "in messages | reverse"), "reorders the turns (user, assistant)"),
     (NO_STOP, "ends the assistant's turns without a special token: no model learns to stop"),
     (THINKS, "writes other text before a reply than when it asks for one, so training would not"),
-    ("{{ raise_exception('no such role') }}", "refuses a chat of user: no such role"),
+    ("{{ raise_exception('no such\n role') }}", "refuses a chat of user: no such role"),
     ("{{ messages[0].content + 1 }}", "refuses a chat of user: can only concatenate str"),
     ("{% for m in %}", "refuses a chat of user: "),
 ]
@@ -320,6 +320,11 @@ def test_a_chat_without_turns_is_refused(tokenizer: PreTrainedTokenizerBase) -> 
         encode_prompt(tokenizer, ())
 
 
+def test_half_a_character_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(TemplateError, match=r"text that is not valid Unicode: \['a.ud83cb'\]"):
+        encode_prompt(tokenizer, (ChatTurn("user", "a\ud83cb"),))
+
+
 def test_a_tokenizer_without_template_is_refused(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     tokenizer.chat_template = None
@@ -347,6 +352,7 @@ def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(TemplateError) as caught:
         load_tokenizer(tmp_path)
     assert str(caught.value).startswith(f"no tokenizer can be loaded from {tmp_path}: ")
+    assert str(caught.value).endswith("; give a model folder or a hub name")
     assert "\n" not in str(caught.value)
 
 

@@ -102,7 +102,9 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as e:
         reason = str(e).strip().partition("\n")[0]
-        raise TemplateError(f"no tokenizer can be loaded from {path}: {reason}") from e
+        raise TemplateError(
+            f"no tokenizer can be loaded from {path}: {reason}; give a model folder or a hub name"
+        ) from e
     if template is not None:
         tokenizer.chat_template = template
     if tokenizer.pad_token is None:
@@ -262,7 +264,8 @@ def _render(
         )
     except (jinja2.TemplateError, TypeError, ValueError) as e:
         roles = ", ".join(turn.role for turn in turns)
-        raise _unusable(tokenizer, f"refuses a chat of {roles}: {e}") from e
+        reason = " ".join(str(e).split())
+        raise _unusable(tokenizer, f"refuses a chat of {roles}: {reason}") from e
     return str(text)
 
 
@@ -339,14 +342,16 @@ def _fill(
 ) -> Encoded:
     """Put the contents of `turns` between the structure; the turns at `learn` become trainable."""
     texts = [_trimmed(turn.content, *trim) for turn, trim in zip(turns, layout.trims, strict=True)]
-    contents = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)[
-        "input_ids"
-    ]
+    try:
+        contents = tokenizer(
+            texts, add_special_tokens=False, split_special_tokens=True, verbose=False
+        )["input_ids"]
+    except (TypeError, UnicodeEncodeError) as e:
+        raise TemplateError(f"text that is not valid Unicode: {texts!a:.200}") from e
     token_ids = list(layout.structure[0])
     trainable = [False] * len(token_ids)
     for index, content in enumerate(contents):
-        after = layout.structure[index + 1]
-        end = layout.ends[index] if index in learn else 0
+        after, end = layout.structure[index + 1], layout.ends[index]
         token_ids += [*content, *after]
         trainable += [index in learn] * (len(content) + end) + [False] * (len(after) - end)
     return Encoded(token_ids, trainable)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import random
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -262,7 +263,7 @@ class _Draw(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [rows, vocabulary], all but the drawn token at minus infinity."""
         probabilities = torch.softmax(scores.double() / self._temperature, dim=-1)
-        likely, order = probabilities.sort(dim=-1, descending=True, stable=True)
+        likely, tokens = _likely_first(probabilities, self._top_p)
         below = likely.cumsum(dim=-1)
         last = likely.shape[-1] - 1
         top_p = torch.full_like(below[:, :1], self._top_p)
@@ -270,8 +271,23 @@ class _Draw(LogitsProcessor):
         numbers = [[row.random()] for row in self._numbers]
         point = torch.tensor(numbers, dtype=below.dtype, device=below.device) * kept
         place = torch.searchsorted(below, point, right=True).clamp(max=last)
-        drawn = order.gather(-1, place)
+        drawn = tokens.gather(-1, place)
         return torch.full_like(scores, -torch.inf).scatter_(-1, drawn, 0.0)
+
+
+def _likely_first(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Probabilities and their tokens, in the order in which `top_p` takes them.
+
+    Sorting a whole vocabulary takes a CPU as long as the model itself, so it is the last resort.
+    """
+    count = probabilities.shape[-1]
+    if top_p == 1.0:
+        tokens = torch.arange(count, device=probabilities.device)
+        return probabilities, tokens.expand_as(probabilities)
+    likely, tokens = probabilities.topk(min(1024, count), dim=-1)
+    if bool((likely.sum(dim=-1) < top_p).any()):
+        return probabilities.sort(dim=-1, descending=True, stable=True)
+    return likely, tokens
 
 
 class _StopTexts(StoppingCriteria):
@@ -336,7 +352,10 @@ def _merge_adapter(model: _Model, adapter: Path) -> _Model:
     except ModuleNotFoundError as e:
         raise MissingExtraError("peft", "hf") from e
     try:
-        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        with warnings.catch_warnings():
+            # peft calls parts of transformers by names that are going to be dropped
+            warnings.simplefilter("ignore", FutureWarning)
+            return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except _LOAD_ERRORS as e:
         raise EngineError(
             f"the adapter {adapter} does not go with {model.name_or_path}: {_first_line(e)}"
