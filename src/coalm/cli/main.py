@@ -21,6 +21,7 @@ from coalm.cli.fetch import fetch
 from coalm.cli.infer import infer
 from coalm.cli.plain_text import one_line
 from coalm.cli.train import merge, train
+from coalm.cli.world import world
 from coalm.errors import CoalmError
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ def coalm(
 
 
 app.command()(fetch)
+app.command()(world)
 app.add_typer(data, name="data")
 app.command(context_settings=OVERRIDES)(train)
 app.command()(merge)
