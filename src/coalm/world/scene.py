@@ -41,6 +41,20 @@ class Line(NamedTuple):
     actions: tuple[Action, ...] = ()
 
 
+class _Part(NamedTuple):
+    """What one turn says of one service."""
+
+    service: str
+    actions: list[Action]
+    spans: list[JsonValue]
+    """Where in the turn's text the values stand."""
+
+    def frame(self) -> dict[str, JsonValue]:
+        """SGD's frame, as yet without state or call."""
+        actions: list[JsonValue] = [action.as_json() for action in self.actions]
+        return {"service": self.service, "actions": actions, "slots": self.spans}
+
+
 class Call(NamedTuple):
     """A call that was really made, and what came of it."""
 
@@ -102,22 +116,23 @@ class Scene:
     def user(self, *lines: Line) -> None:
         """A user's turn; lines of one service share a frame."""
         frames: list[JsonValue] = []
-        for name, frame, actions in self._frames(lines):
-            tracker = self.tracker(name)
-            self._follow(tracker, actions)
-            requested = [action.slot for action in actions if action.act == "REQUEST"]
-            frames.append({**frame, "state": tracker.as_json(requested)})
+        for part in _parts(lines):
+            tracker = self.tracker(part.service)
+            self._follow(tracker, part.actions)
+            requested = [action.slot for action in part.actions if action.act == "REQUEST"]
+            frames.append({**part.frame(), "state": tracker.as_json(requested)})
         self._record("USER", lines, frames)
 
     def system(self, *lines: Line, call: Call | None = None) -> None:
         """The assistant's turn, with the call that it made before it spoke."""
-        ((_, frame, actions),) = self._frames(lines)
+        (part,) = _parts(lines)
+        frame = part.frame()
         if call is not None:
             parameters = dict[str, JsonValue](call.parameters)
             frame["service_call"] = {"method": call.method, "parameters": parameters}
             frame["service_results"] = cast("list[JsonValue]", call.results)
         # What a later AFFIRM or SELECT agrees to.
-        proposal = tuple(a for a in actions if a.act in ("CONFIRM", "OFFER", "OFFER_INTENT"))
+        proposal = tuple(a for a in part.actions if a.act in ("CONFIRM", "OFFER", "OFFER_INTENT"))
         if {a.act for a in proposal} == {"OFFER_INTENT"}:
             self._proposed = (*self._proposed, *proposal)
         elif proposal:
@@ -152,37 +167,24 @@ class Scene:
         if "NEGATE_INTENT" in acts or {"NEGATE", "THANK_YOU"} <= acts:
             tracker.active = "NONE"
 
-    def _frames(
-        self, lines: tuple[Line, ...]
-    ) -> list[tuple[str, dict[str, JsonValue], list[Action]]]:
-        """Service, frame without state, and actions of each service spoken of."""
-        actions: dict[str, list[Action]] = {}
-        spans: dict[str, list[JsonValue]] = {}
-        offset = 0
-        for line in lines:
-            slots = services()[line.service].slots
-            if line.actions:
-                actions.setdefault(line.service, []).extend(line.actions)
-            for mention in line.phrase.mentions:
-                if mention.slot in slots and not slots[mention.slot].categorical:
-                    start, end = mention.start + offset, mention.end + offset
-                    span = {"slot": mention.slot, "start": start, "exclusive_end": end}
-                    spans.setdefault(line.service, []).append(cast("JsonValue", span))
-            offset += len(line.phrase.text) + 1
-        return [
-            (
-                name,
-                {
-                    "service": name,
-                    "actions": [action.as_json() for action in done],
-                    "slots": spans.get(name, []),
-                },
-                done,
-            )
-            for name, done in actions.items()
-        ]
-
     def _record(self, speaker: str, lines: tuple[Line, ...], frames: list[JsonValue]) -> None:
         utterance = " ".join(line.phrase.text for line in lines)
         self.last_acts = frozenset(action.act for line in lines for action in line.actions)
         self.turns.append({"speaker": speaker, "utterance": utterance, "frames": frames})
+
+
+def _parts(lines: tuple[Line, ...]) -> list[_Part]:
+    """The lines by service; a line without an act belongs to none."""
+    parts: dict[str, _Part] = {}
+    offset = 0
+    for line in lines:
+        slots = services()[line.service].slots
+        if line.actions:
+            part = parts.setdefault(line.service, _Part(line.service, [], []))
+            part.actions.extend(line.actions)
+            for mention in line.phrase.mentions:
+                if mention.slot in slots and not slots[mention.slot].categorical:
+                    start, end = mention.start + offset, mention.end + offset
+                    part.spans.append({"slot": mention.slot, "start": start, "exclusive_end": end})
+        offset += len(line.phrase.text) + 1
+    return list(parts.values())
