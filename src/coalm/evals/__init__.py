@@ -19,7 +19,10 @@ __all__ = [
     "load_task",
 ]
 
-TASKS = {"apibank": "coalm.evals.apibank.task.ApiBank"}
+TASKS = {
+    "apibank": "coalm.evals.apibank.task.ApiBank",
+    "heldout": "coalm.evals.heldout.HeldOut",
+}
 """Name to dotted path of the class, which is built from the section of the same name."""
 
 

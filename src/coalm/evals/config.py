@@ -22,8 +22,9 @@ from pydantic import Field
 
 from coalm.engines.config import GenerationConfig, InferConfig
 from coalm.evals.apibank.task import ApiBankConfig
+from coalm.evals.heldout import HeldOutConfig
 
-TaskName: TypeAlias = Literal["apibank"]
+TaskName: TypeAlias = Literal["apibank", "heldout"]
 
 
 class AnswerConfig(GenerationConfig):
@@ -39,6 +40,7 @@ class EvalConfig(InferConfig):
     task: TaskName = "apibank"
     """The benchmark; its section of the same name says more."""
     apibank: ApiBankConfig = ApiBankConfig()
+    heldout: HeldOutConfig = HeldOutConfig()
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn from all parts of the benchmark in proportion."""
     seed: int = 0
