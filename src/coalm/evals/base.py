@@ -96,7 +96,7 @@ class Task(Protocol):
 
     @property
     def groups(self) -> Mapping[str, str]:
-        """Every group that is reported, in order, with a title."""
+        """Every group that is reported if it has samples, in order, with a title."""
         ...
 
     @property

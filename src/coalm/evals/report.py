@@ -16,6 +16,8 @@ from coalm.evals.intervals import RESAMPLES, Interval, differences, intervals
 from coalm.evals.runner import by_group
 from coalm.evals.runs import RunInfo, read_info, read_rows
 
+_FEWEST = 10
+"""From fewer samples no interval says much, so nothing is called sure."""
 _MOST_IDS = 20
 _MOST_PARTS = 15
 
@@ -96,12 +98,19 @@ def _scores(run: ScoredRun, group: str) -> dict[str, Score]:
 
 
 def summary(task: Task, runs: Sequence[ScoredRun]) -> str:
-    """The main figures of every group, one line each."""
-    rows = [["run", "group", "samples", *task.main_figures]]
-    for run in runs:
-        for group, figures in group_intervals(task, run).items():
-            cells = [_cell(figures[name]) for name in task.main_figures]
-            rows.append([run.name, group, str(len(_scores(run, group))), *cells])
+    """The main figures of every group: a line per run, and per difference to the first run."""
+    found = [group_intervals(task, run) for run in runs]
+    rows = [["group", "run", "samples", *task.main_figures]]
+    for group in task.groups:
+        for run, by_name in zip(runs, found, strict=True):
+            if group in by_name:
+                cells = [_cell(by_name[group][name]) for name in task.main_figures]
+                rows.append([group, run.name, str(len(_scores(run, group))), *cells])
+        for run in runs[1:]:
+            if change := compare(task, runs[0], run, group):
+                cells = [_difference(change, name) for name in task.main_figures]
+                name = f"{run.name} - {runs[0].name}"
+                rows.append([group, name, str(change.samples), *cells])
     return "\n".join(_table(rows)) + "\n"
 
 
@@ -117,7 +126,7 @@ def markdown(task: Task, runs: Sequence[ScoredRun]) -> str:
     lines += [
         "",
         f"In brackets: 95 % intervals, bootstrap over samples with {RESAMPLES} draws; differences "
-        "are paired, and bold where the interval excludes zero.",
+        f"are paired, and bold where the interval excludes zero (from {_FEWEST} samples on).",
         *_sources(runs[0].info),
     ]
     return "\n".join(lines) + "\n"
@@ -163,8 +172,8 @@ def _group_section(
     for name, change in changes.items():
         if change:
             yield from ("", f"{task.main_value}, {name} against {runs[0].name}:", "")
-            yield f"- better in {_listed(change.better)}"
-            yield f"- worse in {_listed(change.worse)}"
+            yield f"- better in {_listed(change.better, change.samples)}"
+            yield f"- worse in {_listed(change.worse, change.samples)}"
 
 
 def _cell(interval: Interval | None) -> str:
@@ -178,7 +187,8 @@ def _difference(change: Change | None, figure: str) -> str:
         return "-"
     found = change.figures[figure]
     text = f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
-    return f"**{text}**" if found.excludes_zero else text
+    sure = found.excludes_zero and change.samples >= _FEWEST
+    return f"**{text}**" if sure else text
 
 
 def _verdicts(runs: Sequence[ScoredRun], group: str) -> list[str]:
@@ -200,15 +210,16 @@ def _parts(runs: Sequence[ScoredRun], group: str) -> list[str]:
     missed = sum(wanted, Counter[str]()) - sum(given, Counter[str]())
     rows = [["most often missed", *(run.name for run in runs)]]
     for part, _ in missed.most_common(_MOST_PARTS):
-        rows.append([part, *(f"{g[part]} of {w[part]}" for g, w in zip(given, wanted, strict=True))])
+        rows.append(
+            [part, *(f"{g[part]} of {w[part]}" for g, w in zip(given, wanted, strict=True))]
+        )
     return _table(rows) if missed else []
 
 
-def _listed(ids: Sequence[str]) -> str:
-    if not ids:
-        return "0 samples"
+def _listed(ids: Sequence[str], samples: int) -> str:
+    names = f": {', '.join(ids[:_MOST_IDS])}" if ids else ""
     more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
-    return f"{len(ids)} samples: {', '.join(ids[:_MOST_IDS])}{more}"
+    return f"{len(ids)} of {samples} samples{names}{more}"
 
 
 def _sources(info: RunInfo) -> Iterator[str]:

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from coalm import __version__, jsonl
 from coalm.errors import DataError, EvalError
 from coalm.evals.base import SampleResult, Task
-from coalm.evals.config import EvalConfig
+from coalm.evals.config import EvalConfig, TaskName
 
 INFO, ROWS, METRICS = "run.json", "samples.jsonl", "metrics.json"
 
@@ -36,7 +37,7 @@ class RunInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     settings: dict[str, JsonValue]
-    """The `EvalConfig`, its folder left out."""
+    """The `EvalConfig`, its folder and the sections of other tasks left out."""
     task: dict[str, JsonValue]
     """Name, version, format and data checksums."""
     weights: dict[str, str]
@@ -73,8 +74,9 @@ def describe(config: EvalConfig, task: Task, samples: int) -> RunInfo:
         AssetError, DataError: the data of the task is missing or damaged.
     """
     places = filter(None, (config.model.model_name, config.model.adapter_model))
+    other_tasks = {*get_args(TaskName)} - {config.task}
     return RunInfo(
-        settings=config.model_dump(mode="json", exclude={"output_dir"}),
+        settings=config.model_dump(mode="json", exclude={"output_dir", *other_tasks}),
         task={"name": task.name, "version": task.version, **task.provenance()},
         weights={place: _fingerprint(Path(place)) for place in places if Path(place).is_dir()},
         samples=samples,
