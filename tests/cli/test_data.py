@@ -37,8 +37,9 @@ def test_build_prints_what_there_is_and_what_was_lost(recipe: Path, tmp_path: Pa
     table = [line.split() for line in output.splitlines()]
     assert ["train", "sgd", "CRA", "react", "27"] in [row[:5] for row in table]
     assert ["all", "33"] in [row[:2] for row in table]
-    assert "sgd: 1 files missing: train/dialogues_003.json" in output
-    assert "sgd: left out 1: offer that no result holds" in output
+    assert "sgd: missing 1 (train/dialogues_003.json)" in output
+    assert "sgd: left out, offer that no result holds: 1 (sgd/train/2_00000/01/reply)" in output
+    assert "dropped: 5 (sgd/train/2_00000/03/reply, sgd/train/2_00000/05/call, ...)" in output
     assert f"written to {tmp_path / 'out'} in " in " ".join(output.split())
     assert (tmp_path / "out" / "manifest.json").exists()
 
@@ -92,6 +93,18 @@ def test_stats_counts_again(recipe: Path, tmp_path: Path) -> None:
     output = run("stats", tmp_path / "out").output
     assert ["train", "snips", "TOD", "dst", "4"] in [r.split()[:5] for r in output.splitlines()]
     assert "tokens" not in output
+
+
+def test_stats_counts_tokens_with_a_tokenizer(
+    recipe: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    run("build", "-c", recipe, "sources=[snips]")
+    output = run("stats", tmp_path / "out", "--tokenizer", tiny_model).output
+    header, *rows = [line.split() for line in output.splitlines()]
+    assert header[-4:] == ["samples", "tokens", "tokens", "each"]
+    samples, tokens, each = int(rows[0][4]), rows[0][-2].replace(",", ""), float(rows[0][-1])
+    assert int(tokens) / samples == pytest.approx(each, abs=0.05)
+    assert each > 100
 
 
 def test_stats_of_an_empty_file_is_an_error(tmp_path: Path) -> None:

@@ -219,9 +219,22 @@ def test_a_source_that_gives_nothing_says_why(tmp_path: Path) -> None:
         run(tmp_path / "out", root=tmp_path, sources=("sgd",))
 
 
+def test_settings_that_leave_nothing_are_said(tmp_path: Path) -> None:
+    shutil.copy(FIXTURES / "sealtools" / "tool.jsonl", tmp_path)
+    row = {"id": "a", "query": "Hi", "calling": []}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match="sealtools gives no sample: see its weight, and max_char"):
+        run(
+            tmp_path / "out",
+            sources=("sealtools",),
+            sealtools={"path": tmp_path},
+            max_characters=10,
+        )
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file.*: cannot be written: "):
+    with pytest.raises(DataError, match=r"file.*: cannot be read or written: "):
         run(tmp_path / "file" / "out", sources=("snips",))
 
 
@@ -257,6 +270,8 @@ def test_no_manifest_is_no_finished_build(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(DataError, match=r"no manifest\.json, so this is no finished build"):
         read_manifest(tmp_path)
+    with pytest.raises(DataError, match=r"manifest\.json: cannot be read: "):
+        read_manifest(tmp_path / "train.jsonl")
     (tmp_path / "manifest.json").write_text('{"files": 3}')
     with pytest.raises(DataError, match=r"manifest\.json: not a manifest of coalm: config: Field"):
         read_manifest(tmp_path)

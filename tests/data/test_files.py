@@ -178,6 +178,13 @@ def test_a_byte_order_mark_and_split_surrogates_are_read() -> None:
     assert read_json(RawFile("a.json", data), Ledger()) == ["\U0001f355 é"]
 
 
+@pytest.mark.parametrize(("data", "reason"), [(b'{"a": "\xff"}', "not UTF-8"), (b"", "empty file")])
+def test_a_file_without_readable_lines_is_one_rejection(data: bytes, reason: str) -> None:
+    ledger = Ledger()
+    assert list(read_lines(RawFile("a.jsonl", data), ledger)) == []
+    assert [rejection[:2] for rejection in ledger.rejected] == [("a.jsonl", reason)]
+
+
 def test_lines_are_read_one_by_one_and_bad_ones_are_named() -> None:
     ledger = Ledger()
     raw = RawFile("a.jsonl", b'{"n": 1}\n\n{"n": \n{"n": "\xe2\x80\xa8"}\n')

@@ -91,6 +91,12 @@ def test_a_schema_has_types_enums_and_defaults_where_sgd_says_so() -> None:
     assert book["date"]["default"] == "2019-03-01"
 
 
+def test_a_slot_that_the_schema_forgets_to_describe_is_text() -> None:
+    service = SERVICES["Tunes_1"].model_copy(update={"slots": []})
+    offer = Catalogue({"Tunes_1": service}, 0, 7).offer(dialogue("Tunes_1"))
+    assert offer.tools[0].properties == {"genre": {"type": "string"}}
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [

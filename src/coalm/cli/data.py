@@ -17,13 +17,13 @@ from coalm.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from coalm.data import CountTokens, Manifest, Rows
+    from coalm.data import CountTokens, Rows, Source
     from coalm.types import Conversation, Message
 
 app = typer.Typer(name="data", help="Build, look at and count training data.", no_args_is_help=True)
 
-_NAMED = 3
-"""Examples of each kind of rejection, and missing files, that are printed; files hold them all."""
+_NAMED = 2
+"""Examples of each kind of loss that are printed; manifest and rejected.jsonl hold them all."""
 
 PathArgument = Annotated[
     Path, typer.Argument(help="Folder of a built data set, or a .jsonl file of conversations.")
@@ -53,9 +53,8 @@ def build(
     sources = load_sources(loaded.config)
     with _progress() as watch:
         manifest = run_build(loaded.config, sources, watch)
-    console = Console(highlight=False)
-    _print_rows(console, manifest.rows)
-    _print_losses(manifest)
+    _print_rows(Console(highlight=False), manifest.rows)
+    _print_losses(sources)
     output = loaded.config.output_dir
     typer.echo(f"written to {output} in {time.monotonic() - start:.0f} s")
 
@@ -87,48 +86,50 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 
 def _print_rows(console: Console, rows: Sequence[Rows]) -> None:
+    """Samples of each kind and their length: in tokens where these were counted."""
     from rich.table import Table
 
+    counted = any(row.tokens is not None for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("split", "source", "skill", "format"):
         table.add_column(name)
-    counted = any(row.tokens is not None for row in rows)
-    figures = ["samples", "characters each", "of them learned"]
-    for name in [*figures, *(("tokens", "tokens each") if counted else ())]:
+    for name in ("samples", *(("tokens", "tokens each") if counted else ("chars each", "learned"))):
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(
-            *map(one_line, (row.split, row.source, row.skill, row.format)),
-            *_figures(row.samples, row.prompt_characters, row.reply_characters, row.tokens),
-        )
+        kind = map(one_line, (row.split, row.source, row.skill, row.format))
+        table.add_row(*kind, *_figures([row], counted))
     if len(rows) > 1:
-        table.add_row("all", "", "", "", *_figures(*_sums(rows, counted)), style="bold")
+        table.add_row("all", "", "", "", *_figures(rows, counted), style="bold")
     console.print(table)
 
 
-def _sums(rows: Sequence[Rows], counted: bool) -> tuple[int, int, int, int | None]:
-    return (
-        sum(row.samples for row in rows),
-        sum(row.prompt_characters for row in rows),
-        sum(row.reply_characters for row in rows),
-        sum(row.tokens or 0 for row in rows) if counted else None,
-    )
+def _figures(rows: Sequence[Rows], counted: bool) -> list[str]:
+    samples = sum(row.samples for row in rows)
+    if counted:
+        tokens = sum(row.tokens or 0 for row in rows)
+        return [f"{samples:,}", f"{tokens:,}", f"{tokens / samples:,.1f}"]
+    prompt = sum(row.prompt_characters for row in rows)
+    reply = sum(row.reply_characters for row in rows)
+    return [f"{samples:,}", f"{(prompt + reply) / samples:,.0f}", f"{reply / samples:,.0f}"]
 
 
-def _figures(samples: int, prompt: int, reply: int, tokens: int | None) -> list[str]:
-    each = [f"{samples:,}", f"{(prompt + reply) / samples:,.0f}", f"{reply / samples:,.0f}"]
-    return each if tokens is None else [*each, f"{tokens:,}", f"{tokens / samples:,.1f}"]
-
-
-def _print_losses(manifest: Manifest) -> None:
+def _print_losses(sources: Sequence[Source]) -> None:
     """What every source lacked or left out."""
-    for name, report in manifest.sources.items():
-        if report.missing:
-            first = ", ".join(report.missing[:_NAMED])
-            more = ", ..." if len(report.missing) > _NAMED else ""
-            typer.echo(f"{name}: {len(report.missing)} files missing: {one_line(first)}{more}")
-        for reason, count in report.rejected.items():
-            typer.echo(f"{name}: left out {count:,}: {reason}")
+    for source in sources:
+        ledger = source.ledger
+        if ledger.missing:
+            typer.echo(f"{source.name}: missing {_named(ledger.missing)}")
+        for reason in ledger.reasons():
+            places = [
+                rejection.where for rejection in ledger.rejected if rejection.reason == reason
+            ]
+            typer.echo(f"{source.name}: left out, {reason}: {_named(places)}")
+
+
+def _named(names: Sequence[str]) -> str:
+    """How many, and the first few of them."""
+    more = ", ..." if len(names) > _NAMED else ""
+    return f"{len(names):,} ({one_line(', '.join(names[:_NAMED]))}{more})"
 
 
 @app.command()

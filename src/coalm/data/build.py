@@ -36,7 +36,7 @@ def build(config: DataConfig, sources: Sequence[Source], watch: Watch = lambda _
     output), line by line the same samples. Beside them `rejected.jsonl` and `manifest.json`.
 
     Raises:
-        DataError: a source has no sample, or a file cannot be written.
+        DataError: a source has no sample, or a file cannot be read or written.
         FormatError: the configuration names an instruction text that cannot be used.
     """
     partial = config.output_dir / ".partial"
@@ -62,7 +62,7 @@ def build(config: DataConfig, sources: Sequence[Source], watch: Watch = lambda _
         _move_into_place(partial, config.output_dir)
     except OSError as e:
         name = e.filename or config.output_dir
-        raise DataError(f"{name}: cannot be written: {e.strerror or e}") from e
+        raise DataError(f"{name}: cannot be read or written: {e.strerror or e}") from e
     return manifest
 
 
@@ -131,7 +131,8 @@ class _Intake:
                 spool.add(split, key, _fields(copy, rendered))
                 taken += 1
         if not taken:
-            first = " ".join(source.ledger.rejected[0]) if source.ledger.rejected else "weight is 0"
+            rejected = source.ledger.rejected
+            first = " ".join(rejected[0]) if rejected else "see its weight, and max_characters"
             raise DataError(f"source {source.name} gives no sample: {first}")
 
     def _split(self, conversation: Conversation) -> Split:
@@ -148,8 +149,8 @@ class _Intake:
         number = whole + (chance(self._config.seed, "weight", conversation.id) < weight - whole)
         for copy in range(min(number, 1) if split == "validation" else number):
             # ids stay unique, so that a copy has a place of its own in the order
-            name = f"{conversation.id}#{copy + 1}"
-            yield conversation.model_copy(update={"id": name}) if copy else conversation
+            new = {"id": f"{conversation.id}#{copy + 1}"}
+            yield conversation.model_copy(update=new) if copy else conversation
 
     def _render(self, conversation: Conversation, ledger: Ledger) -> _Rendered | None:
         """The sample as text; None, said in the ledger, when it cannot be or is too long."""
