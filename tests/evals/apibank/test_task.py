@@ -52,6 +52,10 @@ def test_one_level_alone() -> None:
     assert [sample.id for sample in one.samples()] == [f"apibank-l2-00{at}" for at in range(3)]
 
 
+def test_a_level_given_twice_is_asked_once() -> None:
+    assert task(levels=[2, 1, 2]).samples() == task().samples()
+
+
 def test_the_hammer_form_is_the_published_text_as_one_user_turn() -> None:
     sample = task(form="hammer").samples()[0]
     prompt, _ = asked(task(form="hammer"), sample)

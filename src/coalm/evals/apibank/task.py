@@ -169,7 +169,9 @@ class ApiBank:
 
     @cached_property
     def _levels(self) -> list[LevelData]:
-        return [load_level(level, self._config.data_dir) for level in self._config.levels]
+        return [
+            load_level(level, self._config.data_dir) for level in sorted({*self._config.levels})
+        ]
 
     def _sample(self, row: Row) -> Sample:
         target = _Target(label=row.hammer.output, calls=gold_calls(row), faults=row.faults)
