@@ -148,7 +148,11 @@ def first_tokens(engine: HfEngine, **params: Any) -> Counter[int]:
     return Counter(answer.token_ids[0] for answer in copies)
 
 
-def test_samples_follow_the_models_probabilities(tiny_model: Path) -> None:
+@pytest.mark.parametrize("ranked", [3, 1024])
+def test_samples_follow_the_models_probabilities(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, ranked: int
+) -> None:
+    monkeypatch.setattr("coalm.engines.hf._RANKED", ranked)
     engine = HfEngine(tiny_model, dtype="float32", batch_size=400, batch_tokens=10**6)
     ids = encode_prompt(load_tokenizer(tiny_model), PROMPTS[0])
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
@@ -162,6 +166,7 @@ def test_samples_follow_the_models_probabilities(tiny_model: Path) -> None:
     nucleus: list[int] = []
     while sum(probabilities[token] for token in nucleus) < 0.6:
         nucleus.append(ranked[len(nucleus)])
+    assert len(nucleus) > 3
     assert set(first_tokens(engine, top_p=0.6)) == set(nucleus)
 
 

@@ -41,12 +41,10 @@ if TYPE_CHECKING:
 _Model: TypeAlias = Any
 """What AutoModelForCausalLM loads; transformers has no one type for it."""
 
-_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_RANKED = 1024
+"""Tokens that `top_p` looks at first; to sort a whole vocabulary takes a CPU as long as a small
+model takes to compute it."""
 _LOAD_ERRORS = (OSError, ValueError, RuntimeError, SafetensorError)
 
 
@@ -88,9 +86,9 @@ class HfEngine:
             model: Folder, hub name, or `smollm2-135m-instruct`, which is fetched on first use.
             adapter: Folder of a LoRA adapter; it is merged into the weights. A tokenizer in it
                 takes the place of the model's, because training chose its chat template.
-            dtype: A torch name, or `auto`: bfloat16 where the hardware computes in it, else float32
-                (SmolLM2-135M on a CPU with avx512_bf16: prompts 2.7, answers 1.4 to 2 times as
-                fast).
+            dtype: A torch name, or `auto`: bfloat16 where the hardware computes in it, else float16
+                on a GPU and float32 on a CPU. SmolLM2-135M on a CPU with avx512_bf16 answers twice
+                as fast in bfloat16 as in float32, but its answers then vary with the batch.
             attn_implementation: A name that transformers knows; None lets it choose.
             max_length: Tokens of prompt and answer together; None is what the model allows.
             batch_size: Prompts in one forward pass at most.
@@ -185,7 +183,7 @@ class HfEngine:
     ) -> list[Completion]:
         width = max(len(request.token_ids) for request in batch)
         pad = [width - len(request.token_ids) for request in batch]
-        pad_id = self._tokenizer.pad_token_id
+        pad_id = self._stop_ids[0]  # any would do: it is masked, or comes after the answer's end
         rows = [[pad_id] * n + r.token_ids for n, r in zip(pad, batch, strict=True)]
         mask = [[0] * n + [1] * (width - n) for n in pad]
         stops = _StopTexts(self._tokenizer, params.stop, width, len(batch))
@@ -276,15 +274,12 @@ class _Draw(LogitsProcessor):
 
 
 def _likely_first(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """Probabilities and their tokens, in the order in which `top_p` takes them.
-
-    Sorting a whole vocabulary takes a CPU as long as the model itself, so it is the last resort.
-    """
+    """Probabilities and their tokens, in the order in which `top_p` takes them."""
     count = probabilities.shape[-1]
     if top_p == 1.0:
         tokens = torch.arange(count, device=probabilities.device)
         return probabilities, tokens.expand_as(probabilities)
-    likely, tokens = probabilities.topk(min(1024, count), dim=-1)
+    likely, tokens = probabilities.topk(min(_RANKED, count), dim=-1)
     if bool((likely.sum(dim=-1) < top_p).any()):
         return probabilities.sort(dim=-1, descending=True, stable=True)
     return likely, tokens
@@ -339,7 +334,7 @@ def _load_model(
             path,
             dtype=dtype,
             attn_implementation=attention,
-            device_map="auto" if gpus > 1 else "cuda" if gpus else "cpu",
+            device_map="auto" if gpus > 1 else "cuda" if gpus else None,
             trust_remote_code=trust_remote_code,
         )
     except _LOAD_ERRORS as e:
@@ -368,18 +363,20 @@ def _first_line(error: Exception) -> str:
 
 def _pick_dtype(name: str) -> torch.dtype:
     if name == "auto":
-        return torch.bfloat16 if _computes_in_bfloat16() else torch.float32
+        return _fast_dtype()
     if name not in _DTYPES:
         raise EngineError(f"no number type {name!r}; use auto or one of: {', '.join(_DTYPES)}")
-    return _DTYPES[name]
+    return getattr(torch, name)
 
 
-def _computes_in_bfloat16() -> bool:
+def _fast_dtype() -> torch.dtype:
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # torch has this since 2.9 or so; on an older one a CPU counts as unable, which is only slower
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if able else torch.float16
+    # older releases of torch cannot tell; float32 is then right on every CPU, only slower on some
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(able for name, able in capabilities.items() if name.endswith("bf16"))
+    able = any(able for name, able in capabilities.items() if name.endswith("bf16"))
+    return torch.bfloat16 if able else torch.float32
 
 
 def _stop_ids(model: _Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
