@@ -1,0 +1,201 @@
+"""From a model's raw text to calls, with the official verdicts and none of its `eval`.
+
+Rules: `bfcl-eval` 2025.6.8, `model_handler/utils.py` (default decoders of prompt models), the same
+at the paper's time (ShishirPatil/gorilla 8bf675cc). Its habits that change verdicts are kept: outer
+brackets and quotes are stripped character by character, positional arguments are dropped, every
+unary sign of a constant means minus, and bare words are text.
+
+A decoded reply is a list of `{function name: {parameter: value}}`; for the multi-turn categories it
+is printed again as call strings (`to_call_strings`).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+from coalm.errors import ParseError
+from coalm.evals.bfcl.arithmetic import compute
+from coalm.evals.bfcl.categories import Language
+from coalm.evals.bfcl.java_calls import read_java_call
+from coalm.evals.bfcl.javascript_calls import read_javascript_call
+from coalm.evals.bfcl.verdict import Value
+
+Call: TypeAlias = dict[str, dict[Any, Value]]
+"""One call: function name to parameters. A parameter name is None where upstream's is."""
+
+MAX_CHARS = 50_000
+"""Longer text is not decoded; the longest of the published outputs has under 8,000."""
+MAX_BITS = 14_000
+"""Larger integers cannot be printed by Python."""
+
+
+class TooLargeError(ParseError):
+    """Text over the limits: wrong in every category, also where no call is expected."""
+
+
+def decode(text: str, language: Language = "Python") -> list[Call] | None:
+    """Calls in the reply of a prompt model (CoALM's way).
+
+    None when Java or JavaScript text is sound and holds no call.
+
+    Raises:
+        ParseError: the text does not decode, which the checker counts as a wrong answer.
+    """
+    text = text.strip("`\n ")
+    if len(text) > MAX_CHARS:
+        raise TooLargeError(f"reply of {len(text)} characters is over the limit of {MAX_CHARS}")
+    text = text if text.startswith("[") else f"[{text}"
+    text = text if text.endswith("]") else f"{text}]"
+    try:
+        if language == "Python":
+            return _python_calls(text.strip("[]'"))
+        read = read_java_call if language == "Java" else read_javascript_call
+        call = read(text[1:-1])
+    except RecursionError as e:
+        raise ParseError("nested too deeply") from e
+    return None if call is None else [call]
+
+
+def decode_fc(raw: object) -> list[Call]:
+    """Calls of a function-calling engine: a list of `{function name: arguments as JSON text}`.
+
+    Raises:
+        ParseError: anything else, a chat reply for instance.
+    """
+    if not isinstance(raw, list):
+        raise ParseError(f"expected a list of calls, got {type(raw).__name__}")
+    calls: list[Call] = []
+    for item in cast("list[object]", raw):
+        if not isinstance(item, dict):
+            raise ParseError(f"expected a call as an object, got {type(item).__name__}")
+        name, arguments = next(iter(cast("dict[str, object]", item).items()), ("", None))
+        if not isinstance(arguments, str):
+            raise ParseError(f"arguments of {name} are not JSON text")
+        if len(arguments) > MAX_CHARS:
+            raise TooLargeError(f"arguments of {name} are over the limit of {MAX_CHARS} characters")
+        try:
+            calls.append({name: json.loads(arguments)})
+        except (ValueError, RecursionError) as e:
+            raise ParseError(f"arguments of {name} are not JSON: {e}") from e
+    return calls
+
+
+def is_call_list(decoded: object) -> bool:
+    """Whether decoded output has the shape that the checker takes: one-key dicts of dicts."""
+    return isinstance(decoded, list) and all(
+        isinstance(call, dict)
+        and len(cast("dict[str, Any]", call)) == 1
+        and all(isinstance(value, dict) for value in cast("dict[str, Any]", call).values())
+        for call in cast("list[object]", decoded)
+    )
+
+
+def to_call_strings(calls: Sequence[Call]) -> list[str]:
+    """Decoded calls printed as `name(parameter=value, ...)`.
+
+    Raises:
+        ParseError: an argument is an empty dict, which upstream cannot print.
+    """
+    return [
+        f"{name}({', '.join(f'{key}={_print(value)}' for key, value in arguments.items())})"
+        for call in calls
+        for name, arguments in call.items()
+    ]
+
+
+def parse_expression(text: str) -> ast.expr:
+    """Python's own parser on untrusted text: nothing runs, every failure is a ParseError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes and the like are the model's business
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+        raise ParseError(f"not a Python expression: {e}") from e
+
+
+def _python_calls(text: str) -> list[Call]:
+    body = parse_expression(text)
+    if isinstance(body, ast.Call):
+        return [_call(body)]
+    if not isinstance(body, ast.Tuple | ast.List | ast.Set):
+        raise ParseError(f"expected calls, got {type(body).__name__}")
+    return [_call(item) for item in body.elts]
+
+
+def _call(node: ast.expr) -> Call:
+    if not isinstance(node, ast.Call):
+        raise ParseError(f"expected a call, got {type(node).__name__}")
+    parts: list[str] = []
+    function = node.func
+    while isinstance(function, ast.Attribute):
+        parts.append(function.attr)
+        function = function.value
+    if isinstance(function, ast.Name):
+        parts.append(function.id)
+    return {".".join(reversed(parts)): {k.arg: _value(k.value) for k in node.keywords}}
+
+
+def _value(node: ast.expr | None) -> Value:
+    match node:
+        case ast.Constant(value=value):
+            return "..." if value is Ellipsis else _bounded(value)
+        case ast.UnaryOp(operand=ast.Constant(value=value)):
+            try:
+                return -_bounded(value)
+            except TypeError as e:
+                raise ParseError(f"sign before {value!r}") from e
+        case ast.List(elts=items):
+            return [_value(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_value(item) for item in items)
+        case ast.Dict(keys=keys, values=values):
+            return _dict(keys, values)
+        case ast.Name(id=name):
+            return name
+        case ast.Call(keywords=[]):
+            return _source(node)
+        case ast.Call():
+            return _call(node)
+        case ast.Subscript(value=value, slice=index):
+            return f"{_source(value)}[{_source(index)}]"
+        case ast.BinOp():
+            return compute(node)
+        case _:
+            raise ParseError(f"{type(node).__name__} is no value")
+
+
+def _bounded(value: Value) -> Value:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise TooLargeError(f"an integer of {value.bit_length()} bits is over the limit")
+    return value
+
+
+def _source(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)
+    except ValueError as e:  # an integer that Python refuses to print
+        raise TooLargeError(str(e)) from e
+
+
+def _dict(keys: list[ast.expr | None], values: list[ast.expr]) -> dict[Any, Value]:
+    try:
+        return {_value(key): _value(value) for key, value in zip(keys, values, strict=True)}
+    except TypeError as e:  # a list as a key
+        raise ParseError(f"dict with a bad key: {e}") from e
+
+
+def _print(value: Value) -> str:
+    """As upstream prints an argument: a dict of nothing but dicts is taken for a nested call."""
+    if not isinstance(value, dict):
+        return repr(value)
+    table = cast("dict[Any, Value]", value)
+    if not all(isinstance(inner, dict) for inner in table.values()):
+        return "{" + ", ".join(f"'{key}': {_print(inner)}" for key, inner in table.items()) + "}"
+    if not table:
+        raise ParseError("an empty dict cannot be printed as an argument")
+    name, arguments = next(iter(table.items()))
+    return f"{name}({', '.join(f'{key}={_print(inner)}' for key, inner in arguments.items())})"
