@@ -215,8 +215,7 @@ def _elements_fit(value: Sequence[Value], accepted: Value, item: type) -> bool:
 def _answer_type(accepted: Iterable[Value]) -> type[Any] | None:
     for one in accepted:
         if one != "":
-            kind: type[Any] = type(one)
-            return kind
+            return one.__class__
     return None
 
 

@@ -1,0 +1,191 @@
+"""The back ends of the multi-turn questions: a file system, a trading bot, and six more.
+
+Their classes come out of the official wheel, whose sha256 is checked whenever it is read; it is
+never installed. Importing it as it is would load every vendor's SDK, so only the modules with the
+classes are loaded, under a package name of our own.
+
+What a model may do here is call a public method by its name with literal arguments (see `run`).
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import decimal
+import inspect
+import json
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.abc import SourceLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import ModuleType
+from typing import Any, cast
+
+from coalm.errors import MissingExtraError, ParseError, ToolError
+from coalm.evals.bfcl.arithmetic import compute
+from coalm.evals.bfcl.data import WHEEL, Entry, module_name, open_wheel
+from coalm.evals.bfcl.decode import MAX_CHARS, parse_expression
+from coalm.evals.bfcl.guards import GUARDS
+from coalm.evals.bfcl.verdict import Value
+
+_PACKAGE = "coalm_bfcl_wheel"
+_SOURCES = "bfcl_eval/eval_checker/multi_turn_eval/func_source_code"
+_LONG_CONTEXT = "long_context"
+_STATELESS = ("MathAPI",)
+_FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError),
+    *(OSError, RuntimeError, TypeError, ValueError, ToolError, ParseError),
+)
+"""What a call may end in. Upstream's classes check few of their arguments."""
+
+
+class Simulators:
+    """Fresh instances of all back ends of one entry, with their starting state."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.instances: dict[str, object] = {}
+        self._methods: dict[str, tuple[object, Callable[..., Value]]] = {}
+        long_context = "long_context" in entry.id
+        for name in entry.classes:
+            module = _load_module(module_name(name))
+            if long_context:
+                _renew_extensions(module)
+            instance: Any = vars(module)[name]()
+            if name not in _STATELESS:
+                state = copy.deepcopy(entry.initial_config.get(name, {}))
+                instance._load_scenario(state, long_context=long_context)
+            self.instances[name] = instance
+            for method, function in inspect.getmembers(instance, inspect.ismethod):
+                if not method.startswith("_"):
+                    self._methods[method] = (instance, function)
+
+    def run(self, call: str) -> str:
+        """Result text of a call such as `cd(folder='temp')`, as a model gets to read it.
+
+        Arguments may be literals, arithmetic of literals, and calls of other methods. Everything
+        else, and every failure, gives a text that starts with `Error during execution:`.
+        """
+        try:
+            with _own_precision():
+                return _as_text(self._call(_parse(call)))
+        except RecursionError:
+            return "Error during execution: nested too deeply"
+        except _FAILURES as e:
+            return f"Error during execution: {e}"
+
+    def difference(self, other: Simulators) -> str | None:
+        """The first public attribute in which these differ from `other`; None when equal."""
+        for name, instance in other.instances.items():
+            for attribute, value in vars(instance).items():
+                if attribute.startswith("_"):
+                    continue
+                try:
+                    same = vars(self.instances[name]).get(attribute) == value
+                except RecursionError:
+                    same = False  # a folder that holds itself
+                if not same:
+                    return f"{name}.{attribute}"
+        return None
+
+    def _call(self, node: ast.expr) -> Value:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            raise ToolError(f"{type(node).__name__} is not the call of a function by its name")
+        name = node.func.id
+        if name not in self._methods:
+            raise ToolError(f"there is no function {name!r}")
+        positional = [self._evaluate(argument) for argument in node.args]
+        named: dict[str, Value] = {}
+        for keyword in node.keywords:
+            if keyword.arg is None or keyword.arg in named:
+                raise ToolError(f"argument {keyword.arg!r} is given twice or has no name")
+            named[keyword.arg] = self._evaluate(keyword.value)
+        instance, method = self._methods[name]
+        if name in GUARDS:
+            bound = inspect.signature(method).bind(*positional, **named)
+            GUARDS[name](instance, bound.arguments)
+        return method(*positional, **named)
+
+    def _evaluate(self, node: ast.expr | None) -> Value:
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.List(elts=items):
+                return [self._evaluate(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(self._evaluate(item) for item in items)
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+                return {self._evaluate(key): self._evaluate(value) for key, value in pairs}
+            case ast.UnaryOp() | ast.BinOp():
+                return compute(node)
+            case ast.Call():
+                return self._call(node)
+            case _:
+                raise ToolError(f"{type(node).__name__} is not allowed as an argument")
+
+
+@contextmanager
+def _own_precision() -> Generator[None]:
+    """Undo what the maths back end does to the precision of `decimal` and `mpmath`."""
+    with decimal.localcontext():
+        mpmath = sys.modules.get("mpmath")
+        if mpmath is None:
+            yield
+            return
+        with mpmath.workdps(mpmath.mp.dps):
+            yield
+
+
+def _parse(call: str) -> ast.expr:
+    if len(call) > MAX_CHARS:
+        raise ToolError(f"a call of {len(call)} characters is over the limit of {MAX_CHARS}")
+    return parse_expression(call.lstrip(" \t"))
+
+
+def _as_text(result: Value) -> str:
+    if isinstance(result, str):
+        return result
+    if isinstance(result, dict):
+        with suppress(TypeError, ValueError, RecursionError):
+            return json.dumps(result)
+    return str(cast("object", result))
+
+
+class _WheelLoader(SourceLoader):
+    """Loads a module from the wheel; imports between its modules lead to our package name."""
+
+    def get_filename(self, fullname: str) -> str:
+        return f"{WHEEL}/{_SOURCES}/{fullname.rpartition('.')[2]}.py"
+
+    def get_data(self, path: str) -> bytes:
+        source = open_wheel().read(path.removeprefix(f"{WHEEL}/"))
+        return source.replace(_SOURCES.replace("/", ".").encode(), _PACKAGE.encode())
+
+
+@cache
+def _load_module(name: str) -> ModuleType:
+    if name != _LONG_CONTEXT:
+        _load_module(_LONG_CONTEXT)  # several modules import it
+    package = sys.modules.setdefault(_PACKAGE, ModuleType(_PACKAGE))
+    package.__path__ = []
+    spec = spec_from_loader(f"{_PACKAGE}.{name}", _WheelLoader())
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{_PACKAGE}.{name} has no loader")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as e:
+        del sys.modules[spec.name]
+        raise MissingExtraError(str(e.name), "eval") from e
+    return module
+
+
+def _renew_extensions(module: ModuleType) -> None:
+    """Give a module its own long lists anew: its instances hand out and change the originals."""
+    originals = vars(_load_module(_LONG_CONTEXT))
+    for name in vars(module).keys() & originals.keys():
+        if name.endswith("_EXTENSION"):
+            setattr(module, name, copy.deepcopy(originals[name]))

@@ -1,0 +1,85 @@
+"""Verdict on a multi-turn dialogue: run its calls beside the official ones, compare what comes out.
+
+Rules: `bfcl-eval` 2025.6.8, `eval_checker/multi_turn_eval/multi_turn_checker.py`. After every turn
+the public state of all back ends has to be equal, and each result text of the official calls has
+to occur among the results so far. Extra calls, failed calls and another order are fine. In a turn
+without official calls nothing is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, cast
+
+from coalm.errors import ParseError
+from coalm.evals.bfcl.data import Entry
+from coalm.evals.bfcl.decode import decode, to_call_strings
+from coalm.evals.bfcl.simulators import Simulators
+from coalm.evals.bfcl.verdict import RIGHT, Verdict
+
+Turns: TypeAlias = list[list[list[str]]]
+"""Turn > step > call string."""
+
+MAX_CALLS = 200
+"""Calls of one reply that are run; official turns have at most a few dozen."""
+
+
+def read_calls(reply: object) -> list[str]:
+    """Call strings of one reply; empty when it does not decode or holds none."""
+    if not isinstance(reply, str):
+        return []
+    try:
+        return to_call_strings(decode(reply) or [])
+    except ParseError:
+        return []
+
+
+def judge_dialogue(entry: Entry, replies: object) -> Verdict:
+    """Verdict on the replies of a model: turn > step > text."""
+    if not isinstance(replies, list):
+        return Verdict("multi_turn:inference_error", "no list of turns")
+    turns = cast("list[object]", replies)
+    return judge_calls(entry, [[read_calls(step) for step in _steps(turn)] for turn in turns])
+
+
+def _steps(turn: object) -> Iterable[object]:
+    return cast("list[object]", turn) if isinstance(turn, list) else []
+
+
+def judge_calls(entry: Entry, turns: Turns) -> Verdict:
+    """Verdict on the calls of a model."""
+    official: Sequence[Sequence[str]] = entry.answer
+    if len(turns) != len(official):
+        return Verdict(
+            "multi_turn:force_terminated", f"{len(turns)} turns instead of {len(official)}"
+        )
+    model, truth = Simulators(entry), Simulators(entry)
+    results: list[str] = []
+    for number, (steps, calls) in enumerate(zip(turns, official, strict=True)):
+        made = [step for step in steps if step not in ([], [""])]
+        results += [model.run(call) for step in made for call in step[:MAX_CALLS]]
+        expected = [truth.run(call) for call in calls]
+        if not calls:
+            continue
+        if not made:
+            return Verdict("multi_turn:empty_turn_model_response", f"no call in turn {number}")
+        if where := model.difference(truth):
+            return Verdict(
+                "multi_turn:instance_state_mismatch", f"{where} differs after turn {number}"
+            )
+        if (missing := _missing(expected, results)) is not None:
+            return Verdict(
+                "multi_turn:execution_response_mismatch",
+                f"turn {number} lacks the result {missing[:80]!r}",
+            )
+    return RIGHT
+
+
+def _missing(expected: Iterable[str], results: Iterable[str]) -> str | None:
+    """The first expected text that does not occur often enough among the results."""
+    left = list(results)
+    for text in expected:
+        if text not in left:
+            return text
+        left.remove(text)
+    return None
