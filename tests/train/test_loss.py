@@ -51,9 +51,9 @@ def test_the_mean_equals_the_loss_of_transformers(model: PreTrainedModel) -> Non
     batch = padded_batch(SAMPLES)
     labels = torch.full_like(batch.token_ids, -100)
     labels[batch.rows, batch.columns + 1] = batch.targets
-    theirs = model(
-        input_ids=batch.token_ids, attention_mask=batch.attention_mask, labels=labels
-    ).loss
+    lengths = torch.tensor([[len(sample.token_ids)] for sample in SAMPLES])
+    mask = (torch.arange(batch.token_ids.shape[1]) < lengths).long()
+    theirs = model(input_ids=batch.token_ids, attention_mask=mask, labels=labels).loss
     # transformers rounds the logits to float32 for its loss
     assert target_losses(model, batch).mean().item() == pytest.approx(theirs.item(), rel=1e-6)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from io import StringIO
@@ -171,8 +172,8 @@ def test_what_is_left_out_is_counted_and_named(configure: Configure, write: Writ
         console=console,
     )
     text = shown(console)
-    assert f"dropped {path}:2 ('mixed.jsonl:2'): longer than 200 tokens" in text
-    assert f"dropped {path}:4 ('mixed.jsonl:4'): no token to learn" in text
+    assert f"1 dropped, longer than 200 tokens: {path}:2 ('mixed.jsonl:2')\n" in text
+    assert f"1 dropped, no token to learn: {path}:4 ('mixed.jsonl:4')\n" in text
     line = next(line for line in text.splitlines() if " mixed.jsonl " in line)
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells[:3] == ["mixed.jsonl", "mixed.jsonl", "2"]
@@ -243,6 +244,19 @@ def test_a_folder_that_cannot_be_made(configure: Configure, data: Path) -> None:
     for folder in (data / "run", data):
         with pytest.raises(TrainError, match=f"training.output_dir {folder} cannot be "):
             train(configure(f"training.output_dir={folder}"))
+
+
+def test_a_full_disk_is_said(configure: Configure) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(
+            TrainError, match=r"run/checkpoint-2 cannot be written: .*; make room, t"
+        ):
+            train(configure("training.save_steps=2"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert train(configure("training.save_steps=2")).step == 4
 
 
 def test_a_loss_that_is_not_finite_names_the_samples(

@@ -22,14 +22,12 @@ _POOL = 50
 class Batch(NamedTuple):
     """Samples laid out for one forward pass, with the places where a token is to be predicted.
 
-    Other layouts (packed rows, prefix trees) differ in the first fields only: the loss needs
-    nothing but hidden states and `rows`, `columns`, `targets`.
+    Other layouts (packed rows, prefix trees) add a mask and positions; the loss needs nothing but
+    hidden states and `rows`, `columns`, `targets`.
     """
 
     token_ids: Tensor
     """int64 [rows, width]."""
-    attention_mask: Tensor
-    """int64 [rows, width], 0 on padding."""
     rows: Tensor
     """int64 [targets]: row of the position that predicts each target."""
     columns: Tensor
@@ -39,6 +37,11 @@ class Batch(NamedTuple):
     owners: Tensor
     """int64 [targets]: index into `samples` of the sample that the target belongs to."""
     samples: tuple[TrainingSample, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all samples, without padding."""
+        return sum(len(sample.token_ids) for sample in self.samples)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""
@@ -51,20 +54,21 @@ class Batch(NamedTuple):
 
 
 def padded_batch(samples: Sequence[TrainingSample]) -> Batch:
-    """One sample a row, padded on the right to the longest."""
+    """One sample a row, padded on the right to the longest.
+
+    It needs no attention mask: a causal model never looks to the right, and no position of the
+    padding has a target. Without one, attention takes its faster path.
+    """
     width = max(len(sample.token_ids) for sample in samples)
-    token_ids = torch.zeros((len(samples), width), dtype=torch.int64)  # masked, so any id will do
-    attention_mask = torch.zeros_like(token_ids)
+    token_ids = torch.zeros((len(samples), width), dtype=torch.int64)
     wanted = torch.zeros_like(token_ids, dtype=torch.bool)
     for row, sample in enumerate(samples):
         length = len(sample.token_ids)
         token_ids[row, :length] = sample.token_ids
-        attention_mask[row, :length] = 1
         wanted[row, :length] = sample.trainable
     rows, columns = wanted[:, 1:].nonzero(as_tuple=True)
     return Batch(
         token_ids=token_ids,
-        attention_mask=attention_mask,
         rows=rows,
         columns=columns,
         targets=token_ids[rows, columns + 1],

@@ -106,15 +106,27 @@ class RunFolder:
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
-        """An empty folder to fill; it takes its `name` (and another's place) on leaving."""
+        """An empty folder to fill; it takes its `name` (and another's place) on leaving.
+
+        Raises:
+            TrainError: it cannot be written.
+        """
+        from safetensors import SafetensorError
+
         scratch = self.path / f"{_UNFINISHED}{name}"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        yield scratch
-        for file in scratch.rglob("*"):
-            _to_disk(file)
-        self._remove(self.path / name)
-        scratch.rename(self.path / name)
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            yield scratch
+            for file in scratch.rglob("*"):
+                _to_disk(file)
+            self._remove(self.path / name)
+            scratch.rename(self.path / name)
+        except (OSError, SafetensorError) as e:
+            raise TrainError(
+                f"{self.path / name} cannot be written: {e}; make room, then give the same command "
+                "again"
+            ) from e
 
     def result(self) -> Path | None:
         """Folder of the trained adapter or model; None while there is none."""

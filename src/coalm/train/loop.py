@@ -114,7 +114,7 @@ class TrainingLoop:
         losses, norm = self._update(batches, step, rate)
         self.progress = Progress(
             step=step,
-            tokens=self.progress.tokens + sum(int(b.attention_mask.sum()) for b in batches),
+            tokens=self.progress.tokens + sum(batch.tokens for batch in batches),
             seconds=self.progress.seconds + time.perf_counter() - started,
         )
         return {

@@ -21,9 +21,7 @@ def target_losses(model: TrainedModel, batch: Batch) -> Tensor:
     the losses are the same numbers.
     """
     with _only_at(batch.rows, batch.columns, of=model):
-        logits = model(
-            input_ids=batch.token_ids, attention_mask=batch.attention_mask, use_cache=False
-        ).logits
+        logits = model(input_ids=batch.token_ids, use_cache=False).logits
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return nn.functional.cross_entropy(precise, batch.targets, reduction="none")
 
@@ -51,8 +49,8 @@ class SkillTotals:
 
     def add(self, losses: Tensor, batch: Batch) -> None:
         """Count the target losses of one batch, [targets]."""
-        sums = torch.zeros(len(batch.samples), dtype=losses.dtype, device=losses.device)
-        sums.index_add_(0, batch.owners, losses.detach())
+        sums = torch.zeros(len(batch.samples), dtype=losses.dtype)
+        sums.index_add_(0, batch.owners, losses.detach().cpu())
         counts = torch.bincount(batch.owners, minlength=len(batch.samples)).tolist()
         for sample, loss, count in zip(batch.samples, sums.tolist(), counts, strict=True):
             before, seen = self._sums.get(sample.labels.skill, (0.0, 0))

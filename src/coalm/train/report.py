@@ -13,8 +13,10 @@ from rich.table import Table
 
 from coalm.train.dataset import Dropped, TrainingSample, count_sources
 
-_NAMED = 5
-"""Dropped records that are named one by one."""
+_REASONS = 10
+"""Reasons for dropping records that are shown."""
+_NAMED = 3
+"""Records that are named for each reason."""
 
 
 def show_data(
@@ -33,10 +35,15 @@ def show_data(
             *(f"{count.trainable:,}", f"{share:.1%}", f"{count.dropped:,}"),
         )
     console.print(table)
-    for record in dropped[:_NAMED]:
-        say(console, f"dropped {record.where} ({record.labels.id!r}): {record.reason}")
-    if len(dropped) > _NAMED:
-        say(console, f"... and {len(dropped) - _NAMED:,} more")
+    by_reason: dict[str, list[Dropped]] = {}
+    for record in dropped:
+        by_reason.setdefault(record.reason, []).append(record)
+    for reason, records in list(by_reason.items())[:_REASONS]:
+        places = [f"{record.where} ({record.labels.id!r})" for record in records[:_NAMED]]
+        more = ", ..." if len(records) > _NAMED else ""
+        say(console, f"{len(records):,} dropped, {reason}: {', '.join(places)}{more}")
+    if len(by_reason) > _REASONS:
+        say(console, f"{len(by_reason) - _REASONS:,} more reasons are not shown")
 
 
 def show_size(console: Console, every: int, trained: int) -> None:
