@@ -51,7 +51,9 @@ def test_without_arguments_the_help_is_shown() -> None:
 def test_every_command_file_is_registered() -> None:
     lines = coalm_command("--help").stdout.partition("Commands:\n")[2].splitlines()
     shown = {line.split()[0] for line in lines if re.match(r"  \w", line)}
-    assert shown == {"fetch", "data", "train", "merge", "eval", "chat", "infer", "env"}
+    assert shown == {
+        "fetch", "world", "data", "train", "merge", "eval", "chat", "infer", "env"
+    }  # fmt: skip
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
