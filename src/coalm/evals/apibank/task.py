@@ -170,7 +170,7 @@ class ApiBank:
     @cached_property
     def _levels(self) -> list[LevelData]:
         return [
-            load_level(level, self._config.data_dir) for level in sorted({*self._config.levels})
+            load_level(level, self._config.data_dir) for level in dict.fromkeys(self._config.levels)
         ]
 
     def _sample(self, row: Row) -> Sample:
