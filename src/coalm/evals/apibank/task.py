@@ -43,6 +43,7 @@ from coalm.formats import get_format
 from coalm.formats.text import well_formed
 from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolCall
 
+_LEVELS: tuple[Level, ...] = (1, 2)
 _GROUPS = {
     "l1": "Level 1: call an API that is given",
     "l1-clean": "Level 1 without the rows that have known faults",
@@ -71,7 +72,7 @@ _FIGURES = {
 class ApiBankConfig(ConfigModel):
     """What of API-Bank to run, and in which form."""
 
-    levels: tuple[Level, ...] = Field(default=(1, 2), min_length=1)
+    levels: tuple[Level, ...] = Field(default=_LEVELS, min_length=1)
     """Level 1 has 399 samples, level 2 has 127."""
     form: Form = "hammer"
     """`hammer`: the published prompt text; `original`: coalm's `json_calls` format."""
@@ -170,7 +171,9 @@ class ApiBank:
     @cached_property
     def _levels(self) -> list[LevelData]:
         return [
-            load_level(level, self._config.data_dir) for level in dict.fromkeys(self._config.levels)
+            load_level(level, self._config.data_dir)
+            for level in _LEVELS
+            if level in self._config.levels
         ]
 
     def _sample(self, row: Row) -> Sample:
