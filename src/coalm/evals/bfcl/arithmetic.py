@@ -7,7 +7,7 @@ bounds on the size of results, so that no text can read a file, call a function 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from coalm.errors import ParseError
 from coalm.evals.bfcl.verdict import Value
@@ -40,8 +40,8 @@ _BINARY: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
 _FAILURES = (ArithmeticError, TypeError, ValueError)
 
 
-def compute(node: ast.expr) -> Value:
-    """Value of an expression of literals and operators.
+def compute(node: ast.expr, names: Mapping[str, Value] | None = None) -> Value:
+    """Value of an expression of literals, operators and the given names.
 
     Raises:
         ParseError: it holds anything else, cannot be computed, or its result would be too large.
@@ -50,15 +50,17 @@ def compute(node: ast.expr) -> Value:
         case ast.Constant(value=value):
             return value
         case ast.List(elts=items):
-            return [compute(item) for item in items]
+            return [compute(item, names) for item in items]
         case ast.Tuple(elts=items):
-            return tuple(compute(item) for item in items)
+            return tuple(compute(item, names) for item in items)
         case ast.UnaryOp(op=op, operand=operand):
-            return _apply(_UNARY[type(op)], compute(operand))
+            return _apply(_UNARY[type(op)], compute(operand, names))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            a, b = compute(left), compute(right)
+            a, b = compute(left, names), compute(right, names)
             _bound(op, a, b)
             return _apply(_BINARY[type(op)], a, b)
+        case ast.Name(id=name) if names and name in names:
+            return names[name]
         case _:
             raise ParseError(f"{type(node).__name__} is not constant arithmetic")
 

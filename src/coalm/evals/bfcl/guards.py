@@ -5,6 +5,7 @@ The official scorer has none: `power(base=9, exponent=10**9)` in a model's reply
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -15,11 +16,24 @@ _MAX_DIGITS = 10_000
 _MAX_BITS = 100_000
 _MAX_PATHS = 50_000
 
-Guard: TypeAlias = Callable[[Any, Mapping[str, Value]], None]
+_Guard: TypeAlias = Callable[[Any, Mapping[str, Value]], None]
 """Takes a back end and the arguments of a call by name; raises ToolError when it would be long."""
 
 
-def _digits(argument: str) -> Guard:
+def guarded(name: str, instance: object, method: Callable[..., Value]) -> Callable[..., Value]:
+    """A method of a back end that refuses arguments over the limits."""
+    if name not in _GUARDS:
+        return method
+    signature = inspect.signature(method)
+
+    def call(*positional: Value, **named: Value) -> Value:
+        _GUARDS[name](instance, signature.bind(*positional, **named).arguments)
+        return method(*positional, **named)
+
+    return call
+
+
+def _digits(argument: str) -> _Guard:
     def check(_: Any, arguments: Mapping[str, Value]) -> None:
         digits = arguments.get(argument, 0)
         if isinstance(digits, int | float) and not abs(digits) <= _MAX_DIGITS:
@@ -33,7 +47,7 @@ def _power(_: Any, arguments: Mapping[str, Value]) -> None:
     if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1:
         bits = base.bit_length() * exponent
         if bits > _MAX_BITS:
-            raise ToolError(f"a result of {bits} bits is over the limit of {_MAX_BITS}")
+            raise ToolError(f"a power of more than {_MAX_BITS} bits is over the limit")
 
 
 def _paths(file_system: Any, _: Mapping[str, Value]) -> None:
@@ -49,7 +63,7 @@ def _paths(file_system: Any, _: Mapping[str, Value]) -> None:
             raise ToolError(f"more than {_MAX_PATHS} files and folders")
 
 
-GUARDS: dict[str, Guard] = {
+_GUARDS: dict[str, _Guard] = {
     "power": _power,
     "logarithm": _digits("precision"),
     "square_root": _digits("precision"),

@@ -9,7 +9,6 @@ What a model may do here is call a public method by its name with literal argume
 
 from __future__ import annotations
 
-import ast
 import copy
 import decimal
 import inspect
@@ -23,22 +22,16 @@ from importlib.util import module_from_spec, spec_from_loader
 from types import ModuleType
 from typing import Any, cast
 
-from coalm.errors import MissingExtraError, ParseError, ToolError
-from coalm.evals.bfcl.arithmetic import compute
+from coalm.errors import MissingExtraError
 from coalm.evals.bfcl.data import WHEEL, Entry, module_name, open_wheel
-from coalm.evals.bfcl.decode import MAX_CHARS, parse_expression
-from coalm.evals.bfcl.guards import GUARDS
+from coalm.evals.bfcl.dispatch import FAILURES, run_call
+from coalm.evals.bfcl.guards import guarded
 from coalm.evals.bfcl.verdict import Value
 
 _PACKAGE = "coalm_bfcl_wheel"
 _SOURCES = "bfcl_eval/eval_checker/multi_turn_eval/func_source_code"
 _LONG_CONTEXT = "long_context"
 _STATELESS = ("MathAPI",)
-_FAILURES = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError),
-    *(OSError, RuntimeError, TypeError, ValueError, ToolError, ParseError),
-)
-"""What a call may end in. Upstream's classes check few of their arguments."""
 
 
 class Simulators:
@@ -46,7 +39,7 @@ class Simulators:
 
     def __init__(self, entry: Entry) -> None:
         self.instances: dict[str, object] = {}
-        self._methods: dict[str, tuple[object, Callable[..., Value]]] = {}
+        self._methods: dict[str, Callable[..., Value]] = {}
         long_context = "long_context" in entry.id
         for name in entry.classes:
             module = _load_module(module_name(name))
@@ -59,20 +52,18 @@ class Simulators:
             self.instances[name] = instance
             for method, function in inspect.getmembers(instance, inspect.ismethod):
                 if not method.startswith("_"):
-                    self._methods[method] = (instance, function)
+                    self._methods[method] = guarded(method, instance, function)
 
     def run(self, call: str) -> str:
         """Result text of a call such as `cd(folder='temp')`, as a model gets to read it.
 
-        Arguments may be literals, arithmetic of literals, and calls of other methods. Everything
-        else, and every failure, gives a text that starts with `Error during execution:`.
+        See `dispatch` for what a call may hold. Everything else, and every failure, gives a text
+        that starts with `Error during execution:`.
         """
         try:
             with _own_precision():
-                return _as_text(self._call(_parse(call)))
-        except RecursionError:
-            return "Error during execution: nested too deeply"
-        except _FAILURES as e:
+                return _as_text(run_call(call, self._methods))
+        except FAILURES as e:
             return f"Error during execution: {e}"
 
     def difference(self, other: Simulators) -> str | None:
@@ -89,42 +80,6 @@ class Simulators:
                     return f"{name}.{attribute}"
         return None
 
-    def _call(self, node: ast.expr) -> Value:
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-            raise ToolError(f"{type(node).__name__} is not the call of a function by its name")
-        name = node.func.id
-        if name not in self._methods:
-            raise ToolError(f"there is no function {name!r}")
-        positional = [self._evaluate(argument) for argument in node.args]
-        named: dict[str, Value] = {}
-        for keyword in node.keywords:
-            if keyword.arg is None or keyword.arg in named:
-                raise ToolError(f"argument {keyword.arg!r} is given twice or has no name")
-            named[keyword.arg] = self._evaluate(keyword.value)
-        instance, method = self._methods[name]
-        if name in GUARDS:
-            bound = inspect.signature(method).bind(*positional, **named)
-            GUARDS[name](instance, bound.arguments)
-        return method(*positional, **named)
-
-    def _evaluate(self, node: ast.expr | None) -> Value:
-        match node:
-            case ast.Constant(value=value):
-                return value
-            case ast.List(elts=items):
-                return [self._evaluate(item) for item in items]
-            case ast.Tuple(elts=items):
-                return tuple(self._evaluate(item) for item in items)
-            case ast.Dict(keys=keys, values=values):
-                pairs = zip(keys, values, strict=True)
-                return {self._evaluate(key): self._evaluate(value) for key, value in pairs}
-            case ast.UnaryOp() | ast.BinOp():
-                return compute(node)
-            case ast.Call():
-                return self._call(node)
-            case _:
-                raise ToolError(f"{type(node).__name__} is not allowed as an argument")
-
 
 @contextmanager
 def _own_precision() -> Generator[None]:
@@ -136,12 +91,6 @@ def _own_precision() -> Generator[None]:
             return
         with mpmath.workdps(mpmath.mp.dps):
             yield
-
-
-def _parse(call: str) -> ast.expr:
-    if len(call) > MAX_CHARS:
-        raise ToolError(f"a call of {len(call)} characters is over the limit of {MAX_CHARS}")
-    return parse_expression(call.lstrip(" \t"))
 
 
 def _as_text(result: Value) -> str:
