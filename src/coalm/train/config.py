@@ -217,7 +217,7 @@ class TrainingConfig(ConfigModel):
     """Samples in one pass of that measurement."""
 
     save_steps: int = Field(default=500, ge=0)
-    """Steps between two checkpoints; 0 writes none before the end."""
+    """Steps between two checkpoints; 0 writes one only when the run is stopped."""
     save_final_model: bool = True
     """Always true in effect."""
     resume_from_checkpoint: Path | None = None
@@ -226,7 +226,7 @@ class TrainingConfig(ConfigModel):
     """Go on from the newest checkpoint in `output_dir`, if there is one; always true in effect."""
 
     logging_steps: int = Field(default=50, ge=1)
-    """Steps between two lines of the log."""
+    """Steps between two lines on the screen; log.jsonl has every step."""
     enable_wandb: bool = False
     """Send the log to Weights & Biases, too; always off in effect."""
 
