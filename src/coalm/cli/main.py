@@ -6,6 +6,7 @@ the pipe ends the command quietly. Everything else is a defect and keeps its tra
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -73,6 +74,9 @@ def main() -> None:
         # a terminal or file of another encoding must not end a chat
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=errors)
+    if not sys.stderr.isatty():
+        # the bars of transformers and the hub would fill a log file with carriage returns
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(prog_name="coalm")
     except CoalmError as error:
