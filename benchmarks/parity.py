@@ -2,6 +2,7 @@
 
 Usage:
     python benchmarks/parity.py apibank metric_cases.jsonl.gz [metric_sets.json.gz]
+    python benchmarks/parity.py bfcl FILE...
 
 Prints `agree/total` for every measure and the first differences; exit status 1 below 100 %.
 """
@@ -16,23 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from parity_bfcl import FLOORS, bfcl
+from parity_check import Check, report
+
 from coalm import jsonl
 from coalm.errors import CoalmError
 from coalm.evals.apibank.score import Counters, Crash, hammer_counters, hammer_figures
 from coalm.evals.metrics import TextLikeness, text_likeness
-
-SHOWN = 10
-"""Differences printed per measure."""
-
-
-class Check(NamedTuple):
-    """One comparison of a recorded result with ours."""
-
-    measure: str
-    case: str
-    expected: object
-    found: object
-    agrees: bool
 
 
 class Result(NamedTuple):
@@ -114,23 +105,6 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
     return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
 
 
-def report(checks: Iterator[Check]) -> int:
-    """Print agreement by measure and the first differences; the exit status."""
-    by_measure: dict[str, list[Check]] = {}
-    for check in checks:
-        by_measure.setdefault(check.measure, []).append(check)
-    wrong: list[Check] = []
-    for measure, found in by_measure.items():
-        off = [check for check in found if not check.agrees]
-        print(f"{measure}: {len(found) - len(off)}/{len(found)}")
-        for check in off[:SHOWN]:
-            print(f"  {check.case}: expected {check.expected!r}, found {check.found!r}")
-        wrong += off
-    total = sum(map(len, by_measure.values()))
-    print(f"all: {total - len(wrong)}/{total}")
-    return 1 if wrong or not total else 0
-
-
 def main() -> int:
     """Parse the command line and run one benchmark's checks."""
     parser = argparse.ArgumentParser(description="Re-score recorded cases and count agreement.")
@@ -138,10 +112,13 @@ def main() -> int:
     command = benchmarks.add_parser("apibank", help="API-Bank: ROUGE, BLEU, Hammer's counters")
     command.add_argument("cases", type=Path, help="metric_cases.jsonl.gz")
     command.add_argument("sets", type=Path, nargs="?", help="metric_sets.json.gz")
-    command.set_defaults(checks=lambda a: apibank(a.cases, a.sets))
+    command.set_defaults(checks=lambda a: apibank(a.cases, a.sets), floors={})
+    command = benchmarks.add_parser("bfcl", help="BFCL V3: verdicts, decoding, columns")
+    command.add_argument("files", type=Path, nargs="+", help="recorded cases; see parity_bfcl.py")
+    command.set_defaults(checks=lambda a: bfcl(a.files), floors=FLOORS)
     arguments = parser.parse_args()
     try:
-        return report(arguments.checks(arguments))
+        return report(arguments.checks(arguments), arguments.floors)
     except CoalmError as e:
         print(f"parity: {e}", file=sys.stderr)
         return 1
