@@ -26,8 +26,11 @@ fi
 task+=(--limit 40 generation.max_new_tokens=128 --model smollm2-135m-instruct)
 
 step "3/6 The training data"
-[ -f $out/data/manifest.json ] || run coalm data build "${data[@]}" output_dir=$out/data
-run coalm data stats $out/data
+if [ -f $out/data/manifest.json ]; then
+  run coalm data stats $out/data
+else
+  run coalm data build "${data[@]}" output_dir=$out/data
+fi
 
 step "4/6 Before: the base model"
 run coalm eval run "${task[@]}" --out $out/base
