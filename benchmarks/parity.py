@@ -3,8 +3,11 @@
 Usage:
     python benchmarks/parity.py apibank metric_cases.jsonl.gz [metric_sets.json.gz]
     python benchmarks/parity.py bfcl FILE...
+    python benchmarks/parity.py multiwoz PREDICTIONS.json.gz VERDICTS.json.gz
+    python benchmarks/parity.py multiwoz-corpus
 
-Prints `agree/total` for every measure and the first differences; exit status 1 below 100 %.
+Prints `agree/total` for every measure and the first differences; exit status 1 below 100 %, or
+below the limits that `parity_bfcl.py` and `parity_multiwoz.py` name.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, NamedTuple
 
 from parity_bfcl import FLOORS, bfcl
 from parity_check import Check, report
+from parity_multiwoz import Choice, check_corpus, check_system
 
 from coalm import jsonl
 from coalm.errors import CoalmError
@@ -105,6 +109,23 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
     return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
 
 
+def _add_multiwoz(benchmarks: Any) -> None:
+    system = benchmarks.add_parser("multiwoz", help="MultiWOZ: a system's states and responses")
+    system.add_argument("predictions", type=Path, help="NAME.json.gz")
+    system.add_argument("verdicts", type=Path, help="NAME.verdicts.json.gz")
+    system.add_argument("--states", choices=("file", "gold"), help="default: as recorded")
+    system.add_argument(
+        "--domains", choices=("file", "placeholders", "states"), help="default: as recorded"
+    )
+    system.set_defaults(
+        run=lambda a: check_system(a.predictions, a.verdicts, Choice(a.data, a.states, a.domains))
+    )
+    corpus = benchmarks.add_parser("multiwoz-corpus", help="MultiWOZ: trackers, humans, AutoTOD")
+    corpus.set_defaults(run=lambda a: check_corpus(a.data))
+    for command in (system, corpus):
+        command.add_argument("--data", type=Path, help="release, folder or zip; default: the asset")
+
+
 def main() -> int:
     """Parse the command line and run one benchmark's checks."""
     parser = argparse.ArgumentParser(description="Re-score recorded cases and count agreement.")
@@ -112,13 +133,14 @@ def main() -> int:
     command = benchmarks.add_parser("apibank", help="API-Bank: ROUGE, BLEU, Hammer's counters")
     command.add_argument("cases", type=Path, help="metric_cases.jsonl.gz")
     command.add_argument("sets", type=Path, nargs="?", help="metric_sets.json.gz")
-    command.set_defaults(checks=lambda a: apibank(a.cases, a.sets), floors={})
+    command.set_defaults(run=lambda a: report(apibank(a.cases, a.sets), {}))
     command = benchmarks.add_parser("bfcl", help="BFCL V3: verdicts, decoding, columns")
     command.add_argument("files", type=Path, nargs="+", help="recorded cases; see parity_bfcl.py")
-    command.set_defaults(checks=lambda a: bfcl(a.files), floors=FLOORS)
+    command.set_defaults(run=lambda a: report(bfcl(a.files), FLOORS))
+    _add_multiwoz(benchmarks)
     arguments = parser.parse_args()
     try:
-        return report(arguments.checks(arguments), arguments.floors)
+        return arguments.run(arguments)
     except CoalmError as e:
         print(f"parity: {e}", file=sys.stderr)
         return 1

@@ -1,18 +1,19 @@
 """MultiWOZ: do our verdicts agree with recorded ones of the standard evaluator, case by case?
 
-`system` re-scores the prediction file of a system, `corpus` what can be made from the corpus
-alone: trackers that know the gold states in part, the human responses, and AutoTOD's dialogues.
-Both are commands of `parity.py`.
+`check_system` re-scores the prediction file of a system; `check_corpus` scores what can be made
+from the corpus alone: trackers that know the gold states in part, the human responses, and
+AutoTOD's dialogues. Both are commands of `parity.py`.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from parity_check import SHOWN
 
 from coalm.errors import DataError
 from coalm.evals.multiwoz.autotod import (
@@ -43,12 +44,13 @@ from coalm.evals.multiwoz.score import (
 from coalm.evals.multiwoz.state import StateScore, compare_states
 from coalm.evals.multiwoz.success import Verdict
 
-SHOWN = 10
-"""Differences and faults printed of each kind."""
 MOST_DIALOGUES = 1
 """Dialogues that may have another verdict."""
 MOST_POINTS = 0.2
 """Points by which a joint goal accuracy may differ."""
+
+
+_AUTOTOD = "autotod_gpt35_100.jsonl"
 
 
 class Choice(NamedTuple):
@@ -59,7 +61,7 @@ class Choice(NamedTuple):
     domains: DomainSource | None = None
 
 
-def system(predictions: Path, verdicts: Path, choice: Choice) -> int:
+def check_system(predictions: Path, verdicts: Path, choice: Choice) -> int:
     """Re-score a prediction file and compare with the verdicts recorded for it.
 
     Args:
@@ -87,14 +89,15 @@ def system(predictions: Path, verdicts: Path, choice: Choice) -> int:
     figures = success_figures(ours)
     _print_table(summary.get("published", {}), summary.get("computed", {}), figures)
     wrong = _compare_success(recorded["dialogues"], ours)
+    corpora = {gold_version: corpus}
     for version, turns in (recorded.get("jga_per_turn") or {}).items():
-        if release.has_dialogues(version):
-            own = corpus if version == gold_version else load_corpus(release, version)
-            wrong += _compare_states(version, turns, score_states(read.dialogues, own))
-        else:
+        if not release.has_dialogues(version):
             print(f"jga {version}: no dialogues of this version in {release.place}; left out")
-    if any(turn.spans for dialogue in corpus.dialogues.values() for turn in dialogue.turns):
-        _print_texts(read.dialogues, corpus, summary)
+            continue
+        corpora[version] = corpora.get(version) or load_corpus(release, version)
+        wrong += _compare_states(version, turns, score_states(read.dialogues, corpora[version]))
+    for annotated in [one for one in corpora.values() if _has_spans(one)][:1]:
+        _print_texts(read.dialogues, annotated, summary)
     print("parity: " + (f"{wrong} measures differ by too much" if wrong else "within the limits"))
     return 1 if wrong else 0
 
@@ -186,6 +189,10 @@ def _compare_states(
     return wrong
 
 
+def _has_spans(corpus: Corpus) -> bool:
+    return any(turn.spans for dialogue in corpus.dialogues.values() for turn in dialogue.turns)
+
+
 def _print_texts(dialogues: Mapping[str, Any], corpus: Corpus, summary: Mapping[str, Any]) -> None:
     texts, recorded = score_texts(dialogues, corpus), summary.get("computed", {})
     ours = {"bleu_vs_21_spans": texts.bleu, **texts.diversity._asdict()}
@@ -195,7 +202,7 @@ def _print_texts(dialogues: Mapping[str, Any], corpus: Corpus, summary: Mapping[
         print(f"{name}: {value:.2f} (recorded {known if known is not None else '-'})")
 
 
-def corpus(data: Path | None) -> int:
+def check_corpus(data: Path | None) -> int:
     """Score trackers, human responses and AutoTOD's dialogues; 1 when a figure is off."""
     release = Release(data)
     known, before = load_corpus(release, "2.4"), load_corpus(release, "2.1")
@@ -299,21 +306,60 @@ def _replaced(dialogue: Dialogue, venues: Lexicon) -> list[PredictedTurn]:
 
 
 def _autotod(release: Release, database: Database) -> Iterator[Figure]:
-    """Agreement with AutoTOD's verdicts, given its judge's answers and without them.
+    """Agreement with AutoTOD's verdicts in percent, with its judge's answers and without them.
 
-    Expected is full agreement; where AutoTOD's own table lacks `hotel` or `the` in a name, or a
-    judge overlooks an answer, ours is right.
+    Where it is not full, AutoTOD's tables lack `hotel` or `the` in a name, or its judge overlooked
+    or invented something.
     """
-    rows = gzip.decompress(release.file("autotod_gpt35_100.jsonl")) if False else None
-    del rows
-    text = release.file("autotod_gpt35_100.jsonl").decode()
-    judged, free = Counter[str](), Counter[str]()
-    total = Counter[str]()
-    for line in text.splitlines():
-        for kind, expected, found, own in _autotod_checks(json.loads(line), database):
-            total[kind] += 1
-            judged[kind] += expected == found
-            free[kind] += expected == own
+    if not release.has(_AUTOTOD):
+        return
+    total, judged, free = Counter[str](), Counter[str](), Counter[str]()
+    for line in release.file(_AUTOTOD).decode().splitlines():
+        for check in _autotod_checks(json.loads(line), database):
+            total[check.kind] += 1
+            judged[check.kind] += check.expected == check.judged
+            free[check.kind] += check.expected == check.free
     for kind, count in total.items():
         yield Figure(f"AutoTOD {kind}, its judge's answers", 100, 100 * judged[kind] / count, 5)
-        yield Figure(f"AutoTOD {kind}, no judge", 100, 100 * free[kind] / count, 25)
+        yield Figure(f"AutoTOD {kind}, without a judge", 100, 100 * free[kind] / count, 25)
+
+
+class AutoTodCheck(NamedTuple):
+    """One verdict of AutoTOD on one domain, and ours."""
+
+    kind: str
+    expected: bool
+    judged: bool | None
+    free: bool | None
+
+
+def _autotod_checks(row: Mapping[str, Any], database: Database) -> Iterator[AutoTodCheck]:
+    goal = read_goal(row["run_result"]["goals"])
+    exchanges = [Exchange(turn["user"], turn["agent"]) for turn in row["run_result"]["dialog_pred"]]
+    results = row["eval_results"]
+    bookings = [b for d, result in results.items() if (b := _booking(d, result["book"]))]
+    outcomes = check_transcript(goal, Transcript(exchanges, bookings), database)
+    for domain, result in results.items():
+        if domain == "taxi":
+            continue  # what the taxi tool was told is not recorded
+        answers = Answers(
+            result["inform"].get("venue_name") or "none",
+            result["book"].get("refer_number") or "none",
+            result["success"]["slot_values"] or {},
+        )
+        judged = check_answers(domain, goal[domain], answers, database, bookings)
+        for kind in ("inform", "success", "book"):
+            if (expected := result[kind]["complete"]) is not None:
+                free = getattr(outcomes[domain], kind)
+                yield AutoTodCheck(kind, bool(expected), getattr(judged, kind), free)
+
+
+def _booking(domain: str, found: Mapping[str, Any]) -> Booking | None:
+    record = found.get("book_record")
+    if not isinstance(record, dict):
+        return None
+    if domain == "train":
+        details = {"trainid": record["trainID"], "people": record["tickets"]}
+    else:
+        details = {slot: record[slot] for slot in record if slot not in ("id", "type")}
+    return Booking(domain, record["refer_number"], details)
