@@ -21,7 +21,7 @@ _MAX_STEPS = 10_000
 _MAX_DIVISOR = 1_000_000
 _STEP = 0.0000000001
 """Width over which a derivative is estimated."""
-_ACTIVITY = (1.2, 1.375, 1.55, 1.725, 1.9)
+_ACTIVITY: Sequence[float] = (1.2, 1.375, 1.55, 1.725, 1.9)
 """Factor on the basal metabolic rate for activity levels 1 to 5."""
 _GOALS = {"lose": -500, "gain": 500}
 
@@ -258,12 +258,13 @@ def _investment_value(
 def _nutritional_needs(
     weight: Value, height: Value, age: Value, gender: Value, activity_level: Value, goal: Value
 ) -> dict[str, Value]:
-    rate: Value
     if gender == "male":
         rate = 88.362 + (13.397 * weight) + (4.799 * height) - (5.677 * age)
     else:
         rate = 447.593 + (9.247 * weight) + (3.098 * height) - (4.330 * age)
-    calories = rate * _ACTIVITY[activity_level - 1] + _GOALS.get(goal, 0)
+    level: int = activity_level - 1
+    factor = _ACTIVITY[level]
+    calories = rate * factor + _GOALS.get(goal, 0)
     return {
         "calories": calories,
         "proteins_g": (calories * 0.30) / 4,
