@@ -21,6 +21,7 @@ __all__ = [
 
 TASKS = {
     "apibank": "coalm.evals.apibank.task.ApiBank",
+    "bfcl": "coalm.evals.bfcl.task.Bfcl",
     "heldout": "coalm.evals.heldout.HeldOut",
 }
 """Name to dotted path of the class, which is built from the section of the same name."""

@@ -38,7 +38,7 @@ class Score(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     values: dict[str, float]
-    """Numbers that can be added up over samples; the same names for every sample of a task."""
+    """Numbers that can be added up over samples; a name that a sample lacks counts as 0 there."""
     verdict: str
     """The kind of result in a word or two, from a small set: `exact`, `wrong function`, ..."""
     explanation: str | None = None
@@ -147,7 +147,8 @@ class Task(Protocol):
         """The figures that follow from the sums of all values over a set of samples.
 
         `totals` holds the number of samples as `samples`. Sums rather than scores are given, so
-        that a bootstrap of thousands of resamples costs next to nothing.
+        that a bootstrap of thousands of resamples costs next to nothing. A figure that these
+        samples do not allow is left out.
         """
         ...
 

@@ -22,9 +22,10 @@ from pydantic import Field
 
 from coalm.engines.config import GenerationConfig, InferConfig
 from coalm.evals.apibank.task import ApiBankConfig
+from coalm.evals.bfcl.task import BfclConfig
 from coalm.evals.heldout import HeldOutConfig
 
-TaskName: TypeAlias = Literal["apibank", "heldout"]
+TaskName: TypeAlias = Literal["apibank", "bfcl", "heldout"]
 
 
 class AnswerConfig(GenerationConfig):
@@ -40,6 +41,7 @@ class EvalConfig(InferConfig):
     task: TaskName = "apibank"
     """The benchmark; its section of the same name says more."""
     apibank: ApiBankConfig = ApiBankConfig()
+    bfcl: BfclConfig = BfclConfig()
     heldout: HeldOutConfig = HeldOutConfig()
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn from all parts of the benchmark in proportion."""

@@ -161,6 +161,8 @@ def _group_section(
         ["figure", *(run.name for run in runs), *(f"{r.name} - {runs[0].name}" for r in runs[1:])]
     ]
     for figure in task.figures:
+        if not any(figure in found[run.name].get(group, {}) for run in runs):
+            continue
         cells = [_cell(found[run.name].get(group, {}).get(figure)) for run in runs]
         cells += [_difference(change, figure) for change in changes.values()]
         rows.append([figure, *cells])
@@ -183,7 +185,7 @@ def _cell(interval: Interval | None) -> str:
 
 
 def _difference(change: Change | None, figure: str) -> str:
-    if change is None:
+    if change is None or figure not in change.figures:
         return "-"
     found = change.figures[figure]
     text = f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"

@@ -10,6 +10,7 @@ from coalm.evals.bfcl.decode import (
     TooLargeError,
     decode,
     decode_fc,
+    fc_call_strings,
     is_call_list,
     to_call_strings,
 )
@@ -152,6 +153,26 @@ def test_function_calling_replies() -> None:
 def test_what_is_no_function_calling_reply(raw: object) -> None:
     with pytest.raises(ParseError):
         decode_fc(raw)
+
+
+def test_json_is_read_up_to_a_depth() -> None:
+    deep = '{"a": ' + "[" * 99 + "]" * 99 + "}"
+    assert len(decode_fc([{"f": deep}])) == 1
+    for read in (decode_fc, fc_call_strings):
+        with pytest.raises(TooLargeError, match="arguments of f are nested over 100 deep"):
+            read([{"f": deep.replace("[]", "[[]]")}])
+
+
+@pytest.mark.parametrize(
+    ("raw", "calls"),
+    [
+        ([{"f": '{"a": {"b": {"c": 1}}}'}, {"g": {}}], ["f(a={'b': {'c': 1}})", "g()"]),
+        ({"f": {"a": 1, "b": "x"}}, ["f(a=1,b='x')"]),
+        ([], []),
+    ],
+)
+def test_call_strings_of_a_function_calling_reply(raw: object, calls: list[str]) -> None:
+    assert fc_call_strings(raw) == calls
 
 
 @pytest.mark.parametrize(

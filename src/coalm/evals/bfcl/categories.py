@@ -21,6 +21,15 @@ class Category(NamedTuple):
         """True for the executable parts, which upstream dropped in April 2025."""
         return self.scoring in ("exec", "rest")
 
+    @property
+    def part(self) -> str:
+        """The part of the benchmark that it belongs to."""
+        if self.retired:
+            return "exec"
+        if self.scoring == "multi_turn":
+            return "multi_turn"
+        return "live" if self.name.startswith("live_") else "non_live"
+
 
 CATEGORIES = {
     category.name: category
@@ -50,6 +59,11 @@ CATEGORIES = {
     )
 }
 """Every category by name, in the order of the official tables."""
+PARTS = {
+    part: tuple(name for name, category in CATEGORIES.items() if category.part == part)
+    for part in ("non_live", "live", "multi_turn", "exec")
+}
+"""Parts of the benchmark to their categories."""
 
 
 def category_of(entry_id: str) -> Category:

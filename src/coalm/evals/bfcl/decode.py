@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
 from coalm.errors import ParseError
@@ -31,6 +31,8 @@ MAX_CHARS = 50_000
 """Longer text is not decoded; the longest of the published outputs has under 8,000."""
 MAX_BITS = 14_000
 """Larger integers cannot be printed by Python."""
+MAX_DEPTH = 100
+"""Deeper JSON is refused; Python's own parser stops at about twice as many brackets."""
 
 
 class TooLargeError(ParseError):
@@ -75,13 +77,29 @@ def decode_fc(raw: object) -> list[Call]:
         name, arguments = next(iter(cast("dict[str, object]", item).items()), ("", None))
         if not isinstance(arguments, str):
             raise ParseError(f"arguments of {name} are not JSON text")
-        if len(arguments) > MAX_CHARS:
-            raise TooLargeError(f"arguments of {name} are over the limit of {MAX_CHARS} characters")
-        try:
-            calls.append({name: json.loads(arguments)})
-        except (ValueError, RecursionError) as e:
-            raise ParseError(f"arguments of {name} are not JSON: {e}") from e
+        calls.append({name: _read_json(name, arguments)})
     return calls
+
+
+def _read_json(name: str, arguments: str) -> Value:
+    if len(arguments) > MAX_CHARS:
+        raise TooLargeError(f"arguments of {name} are over the limit of {MAX_CHARS} characters")
+    try:
+        value: Value = json.loads(arguments)
+    except (ValueError, RecursionError) as e:
+        raise ParseError(f"arguments of {name} are not JSON: {e}") from e
+    level: list[Value] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for one in level for inner in _members(one)]
+    if level:
+        raise TooLargeError(f"arguments of {name} are nested over {MAX_DEPTH} deep")
+    return value
+
+
+def _members(value: Value) -> Iterable[Value]:
+    if isinstance(value, dict):
+        return cast("dict[str, Value]", value).values()
+    return cast("list[Value]", value) if isinstance(value, list) else ()
 
 
 def is_call_list(decoded: object) -> bool:
@@ -105,6 +123,25 @@ def to_call_strings(calls: Sequence[Call]) -> list[str]:
         for call in calls
         for name, arguments in call.items()
     ]
+
+
+def fc_call_strings(raw: object) -> list[str]:
+    """Calls of a function-calling engine, one or a list of them, as call strings.
+
+    Raises:
+        ParseError: anything else.
+    """
+    found: list[str] = []
+    for item in cast("list[object]", raw) if isinstance(raw, list) else [raw]:
+        if not isinstance(item, dict):
+            raise ParseError(f"expected a call as an object, got {type(item).__name__}")
+        for name, arguments in cast("dict[str, object]", item).items():
+            values = _read_json(name, arguments) if isinstance(arguments, str) else arguments
+            if not isinstance(values, dict):
+                raise ParseError(f"arguments of {name} are no JSON object")
+            pairs = cast("dict[str, Value]", values).items()
+            found.append(f"{name}({','.join(f'{key}={value!r}' for key, value in pairs)})")
+    return found
 
 
 def parse_expression(text: str) -> ast.expr:

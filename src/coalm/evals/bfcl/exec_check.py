@@ -7,13 +7,12 @@ the others, and for `rest`, there is only a guess, see `exec_proxy`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 from coalm.errors import ParseError
 from coalm.evals.bfcl.data import Entry
-from coalm.evals.bfcl.decode import Call, decode, to_call_strings
+from coalm.evals.bfcl.decode import decode, fc_call_strings, to_call_strings
 from coalm.evals.bfcl.dispatch import FAILURES, run_call
 from coalm.evals.bfcl.exec_functions import EXEC_FUNCTIONS
 from coalm.evals.bfcl.verdict import RIGHT, Value, Verdict
@@ -36,7 +35,7 @@ def read_exec_calls(reply: object, *, function_calling: bool = False) -> list[st
         ParseError: the reply does not decode.
     """
     if function_calling:
-        return _fc_calls(reply)
+        return fc_call_strings(reply)
     if not isinstance(reply, str):
         raise ParseError(f"expected text, got {type(reply).__name__}")
     return to_call_strings(decode(reply) or [])
@@ -121,26 +120,3 @@ def _shape_fault(result: Value, expected: Value) -> str | None:
 
 def _plain(result: Value) -> Value:
     return list(cast("tuple[Value, ...]", result)) if isinstance(result, tuple) else result
-
-
-def _fc_calls(reply: object) -> list[str]:
-    """Call strings of a function-calling engine: one call, or a list of calls."""
-    found: list[str] = []
-    for item in cast("list[object]", reply) if isinstance(reply, list) else [reply]:
-        if not isinstance(item, dict):
-            raise ParseError(f"expected a call as an object, got {type(item).__name__}")
-        for name, arguments in cast("dict[str, object]", item).items():
-            values = _fc_arguments(name, arguments)
-            found.append(f"{name}({','.join(f'{k}={v!r}' for k, v in values.items())})")
-    return found
-
-
-def _fc_arguments(name: str, arguments: object) -> Call:
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as e:
-            raise ParseError(f"arguments of {name} are not JSON: {e}") from e
-    if not isinstance(arguments, dict):
-        raise ParseError(f"arguments of {name} are no JSON object")
-    return cast("Call", arguments)

@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 
 from coalm.errors import ParseError
 from coalm.evals.bfcl.data import Entry
-from coalm.evals.bfcl.decode import decode, to_call_strings
+from coalm.evals.bfcl.decode import decode, fc_call_strings, to_call_strings
 from coalm.evals.bfcl.simulators import Simulators
 from coalm.evals.bfcl.verdict import RIGHT, Verdict
 
@@ -24,22 +24,25 @@ MAX_CALLS = 200
 """Calls of one reply that are run; official turns have at most a few dozen."""
 
 
-def read_calls(reply: object) -> list[str]:
+def read_calls(reply: object, *, function_calling: bool = False) -> list[str]:
     """Call strings of one reply; empty when it does not decode or holds none."""
-    if not isinstance(reply, str):
-        return []
     try:
-        return to_call_strings(decode(reply) or [])
+        if function_calling:
+            return fc_call_strings(reply)
+        return to_call_strings(decode(reply) or []) if isinstance(reply, str) else []
     except ParseError:
         return []
 
 
-def judge_dialogue(entry: Entry, replies: object) -> Verdict:
-    """Verdict on the replies of a model: turn > step > text."""
+def judge_dialogue(entry: Entry, replies: object, *, function_calling: bool = False) -> Verdict:
+    """Verdict on the replies of a model: turn > step > text, or what an engine returned."""
     if not isinstance(replies, list):
         return Verdict("multi_turn:inference_error", "no list of turns")
-    turns = cast("list[object]", replies)
-    return judge_calls(entry, [[read_calls(step) for step in _steps(turn)] for turn in turns])
+    calls = [
+        [read_calls(step, function_calling=function_calling) for step in _steps(turn)]
+        for turn in cast("list[object]", replies)
+    ]
+    return judge_calls(entry, calls)
 
 
 def _steps(turn: object) -> Iterable[object]:
