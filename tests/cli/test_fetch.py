@@ -88,4 +88,6 @@ def test_a_wrong_name_stops_before_anything_is_fetched(user_data: Path) -> None:
 def test_the_base_model_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     folder = assets.home() / "models" / "smollm2-135m-instruct"
-    assert run("smollm2-135m-instruct")[-1] == f"smollm2-135m-instruct: ready in {folder}"
+    # progress bars go to stderr
+    done = CliRunner().invoke(app, ["smollm2-135m-instruct"], catch_exceptions=False)
+    assert done.stdout == f"smollm2-135m-instruct: ready in {folder}\n"
