@@ -23,6 +23,7 @@ TASKS = {
     "apibank": "coalm.evals.apibank.task.ApiBank",
     "bfcl": "coalm.evals.bfcl.task.Bfcl",
     "heldout": "coalm.evals.heldout.HeldOut",
+    "multiwoz": "coalm.evals.multiwoz.task.MultiWoz",
 }
 """Name to dotted path of the class, which is built from the section of the same name."""
 

@@ -24,8 +24,9 @@ from coalm.engines.config import GenerationConfig, InferConfig
 from coalm.evals.apibank.task import ApiBankConfig
 from coalm.evals.bfcl.task import BfclConfig
 from coalm.evals.heldout import HeldOutConfig
+from coalm.evals.multiwoz.task import MultiWozConfig
 
-TaskName: TypeAlias = Literal["apibank", "bfcl", "heldout"]
+TaskName: TypeAlias = Literal["apibank", "bfcl", "heldout", "multiwoz"]
 
 
 class AnswerConfig(GenerationConfig):
@@ -43,6 +44,7 @@ class EvalConfig(InferConfig):
     apibank: ApiBankConfig = ApiBankConfig()
     bfcl: BfclConfig = BfclConfig()
     heldout: HeldOutConfig = HeldOutConfig()
+    multiwoz: MultiWozConfig = MultiWozConfig()
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn from all parts of the benchmark in proportion."""
     seed: int = 0

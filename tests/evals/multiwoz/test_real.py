@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from coalm.agent.rollout import run_one
+from coalm.engines.base import SamplingParams
+from coalm.engines.scripted import ScriptedEngine
 from coalm.evals.multiwoz.data import Corpus, load_corpus
 from coalm.evals.multiwoz.database import Database
+from coalm.evals.multiwoz.oracle import Oracle
 from coalm.evals.multiwoz.predictions import read_json, read_predictions
 from coalm.evals.multiwoz.release import Release
 from coalm.evals.multiwoz.score import (
@@ -21,6 +25,7 @@ from coalm.evals.multiwoz.score import (
     score_texts,
     success_figures,
 )
+from coalm.evals.multiwoz.task import MultiWoz, MultiWozConfig
 
 PLACE = Path(os.environ.get("COALM_DATA", "nowhere")) / "multiwoz"
 pytestmark = [
@@ -120,3 +125,16 @@ def test_trackers_humans_and_autotod_score_as_they_should(
     out = capsys.readouterr().out
     assert "off" not in out
     assert len(out.splitlines()) == 15
+
+
+def test_an_oracle_succeeds_with_the_tools(corpora: dict[str, Corpus]) -> None:
+    task = MultiWoz(MultiWozConfig(data_dir=PLACE))
+    params = SamplingParams(max_new_tokens=1_000_000, stop=task.stop)
+    for sample in task.samples()[:200]:
+        engine = ScriptedEngine(Oracle(corpora["2.4"].dialogues[sample.id]))
+        score = task.score(sample, run_one(task.rollout(sample), engine, params))
+        expected = "answer not given" if sample.id == "sng02315" else "success"
+        assert (sample.id, score.verdict) == (sample.id, expected)
+        assert expected == "success" or "'parkside police station' is not known" in str(
+            score.explanation
+        )

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from coalm.evals.multiwoz.data import DomainGoal
 from coalm.evals.multiwoz.database import Database, Row
 from coalm.evals.multiwoz.delex import Lexicon, Value, mentions, name_forms
-from coalm.evals.multiwoz.normalize import evaluator_slot
+from coalm.evals.multiwoz.normalize import evaluator_slot, evaluator_value
 
 NOT_TOLD = "not told"
 """Stands for a value that the user asked for and did not get."""
@@ -27,6 +27,7 @@ NOT_TOLD = "not told"
 _JUDGE_SKIPS = frozenset({"", "dontcare", "none", "not mentioned"})
 """Values of a venue that AutoTOD lets pass, also where its judge found no answer (`none`)."""
 _NO_TAXI_ANSWER = frozenset({"none", NOT_TOLD})
+_UNKNOWN = "dontcare"
 _YES_NO_WORDS = {"internet": ("internet", "wifi", "wi fi"), "parking": ("parking",)}
 
 
@@ -179,7 +180,9 @@ def _has(row: Row, slot: str, value: str) -> bool:
         return bool(cell) and cell in value
     if slot == "leave":
         return cell >= value
-    return cell <= value if slot == "arrive" else cell == value
+    if slot == "arrive":
+        return cell <= value
+    return cell == value or evaluator_value(slot, cell) == evaluator_value(slot, value)
 
 
 def _texts(values: Mapping[str, JsonValue]) -> dict[str, str]:
@@ -233,8 +236,10 @@ def _venue_names(domain: str, database: Database) -> Lexicon:
 
 
 def _told(row: Row | None, slot: str, said: Sequence[str]) -> str:
-    """The value of a column if a response names it."""
+    """The value of a column if a response names it; what nobody knows need not be told."""
     value = row.get(evaluator_slot(slot), "") if row else ""
+    if value == "?":
+        return _UNKNOWN
     words = _YES_NO_WORDS.get(slot, (value,))
     return value if any(mentions(said, word) for word in words) else NOT_TOLD
 
