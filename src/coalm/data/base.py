@@ -48,6 +48,10 @@ class Ledger:
     rejected: list[Rejection] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     """What was read: files, dialogues, rows, ..."""
+    checked: Counter[str] = field(default_factory=Counter)
+    """What the validation looked at: samples, calls, arguments by kind of evidence, thoughts."""
+    violations: Counter[str] = field(default_factory=Counter)
+    """Criterion to the number of times it was violated; `rejected` names the samples."""
 
     def reject(self, where: str, reason: str, detail: str = "") -> None:
         """Name something that is left out."""

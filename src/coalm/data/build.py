@@ -22,6 +22,7 @@ from coalm.data.config import DataConfig
 from coalm.data.manifest import MANIFEST, Manifest, report, sha256, versions
 from coalm.data.spool import Spool
 from coalm.data.tally import Kind, Tally
+from coalm.data.validate import VIOLATES, Validator
 from coalm.errors import DataError, FormatError
 from coalm.formats import get_format
 from coalm.types import Conversation
@@ -46,6 +47,8 @@ def build(config: DataConfig, sources: Sequence[Source], watch: Watch = lambda _
         with Spool(partial / "spool") as spool:
             for source in sources:
                 intake.take(source, spool, watch)
+            if config.on_violation == "fail":
+                _refuse_violations(sources)
             tally = Tally()
             for split in SPLITS:
                 _write(split, spool, intake.evicted, partial, tally)
@@ -116,12 +119,13 @@ class _Intake:
         settings = self._config.settings(source.name)
         room = _Room(settings.limit)
         taken = 0
+        validator = Validator(source.ledger)
         for conversation in source.conversations():
             watch(source.name)
             split = self._split(conversation)
             for copy in self._copies(conversation, settings.weight, split):
                 number = draw(self._config.seed, "limit", copy.id)
-                if not room.has_place(number):
+                if not room.has_place(number) or not validator.admits(copy):
                     continue
                 if (rendered := self._render(copy, source.ledger)) is None:
                     continue
@@ -199,6 +203,26 @@ def _write(split: Split, spool: Spool, evicted: set[int], folder: Path, tally: T
             rows.write(f"{row}\n".encode())
             alpaca.write(f"{text}\n".encode())
             tally.add(Kind(split, source, skill, prompt_format), int(prompt), int(reply))
+
+
+def _refuse_violations(sources: Sequence[Source]) -> None:
+    """Say no to a data set with a false sample in it.
+
+    Raises:
+        DataError: a sample of some source violates a criterion; names the first ones.
+    """
+    found = [
+        rejection
+        for source in sources
+        for rejection in source.ledger.rejected
+        if rejection.reason.startswith(VIOLATES)
+    ]
+    if found:
+        first = "; ".join(f"{where} {reason}: {detail}" for where, reason, detail in found[:3])
+        raise DataError(
+            f"{len(found):,} samples are not sound: {first}; correct the raw files or the source, "
+            "or set on_violation=drop"
+        )
 
 
 def _rejections(sources: Sequence[Source]) -> Iterator[dict[str, str]]:

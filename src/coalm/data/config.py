@@ -87,6 +87,9 @@ class DataConfig(ConfigModel):
     """Share of the groups (dialogues) held out, where a source has no validation part itself."""
     max_characters: int | None = Field(default=None, ge=1)
     """Samples whose prompt and reply are longer together are left out before limits are drawn."""
+    on_violation: Literal["fail", "drop"] = "fail"
+    """What to do with samples that violate a criterion of the validation: write no data set, or
+    leave them out, counted and named."""
     instructions: dict[str, Path] = Field(default_factory=dict)
     """Format name to a file with an instruction text that replaces ours in the Alpaca rows."""
 

@@ -17,6 +17,7 @@ from coalm import __version__
 from coalm.data.base import Ledger
 from coalm.data.files import first_fault
 from coalm.data.tally import Rows
+from coalm.data.validate import CRITERIA
 from coalm.errors import DataError
 from coalm.formats import PromptFormat
 
@@ -37,6 +38,10 @@ class SourceReport(_Part):
     counts: dict[str, int]
     rejected: dict[str, int]
     """Reason to count; `rejected.jsonl` names every one."""
+    checked: dict[str, int]
+    """What the validation looked at."""
+    violations: dict[str, int]
+    """Every criterion of the validation, with the number of times it was violated."""
 
 
 class Manifest(_Part):
@@ -58,6 +63,8 @@ def report(ledger: Ledger) -> SourceReport:
         missing=ledger.missing,
         counts=dict(sorted(ledger.counts.items())),
         rejected=ledger.reasons(),
+        checked=dict(sorted(ledger.checked.items())),
+        violations={criterion: ledger.violations[criterion] for criterion in CRITERIA},
     )
 
 
