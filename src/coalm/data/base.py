@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from coalm.types import Conversation, Message, ToolSchema
 
@@ -57,13 +57,28 @@ class Ledger:
         """Name something that is left out."""
         self.rejected.append(Rejection(where, reason, detail))
 
+    def drain(self) -> Ledger:
+        """What is written here so far; this ledger is empty afterwards."""
+        taken = Ledger(**vars(self))
+        vars(self).update(vars(Ledger()))
+        return taken
+
+    def add(self, later: Ledger) -> None:
+        """Write down behind everything else what another ledger holds."""
+        for name, value in vars(later).items():
+            mine = getattr(self, name)
+            mine.update(value) if isinstance(mine, Counter) else mine.extend(value)
+
     def reasons(self) -> dict[str, int]:
         """How often each reason was given, the most frequent first."""
         return dict(Counter(rejection.reason for rejection in self.rejected).most_common())
 
 
 class Source(Protocol):
-    """One raw data set, read as training conversations."""
+    """One raw data set, read as training conversations.
+
+    Sources can be pickled: every process of a build gets a copy.
+    """
 
     @property
     def name(self) -> str:
@@ -83,6 +98,28 @@ class Source(Protocol):
         Raises:
             DataError: nothing of the source is there to read.
         """
+        ...
+
+
+class Shard(NamedTuple):
+    """One file of a source that can be read apart from the others."""
+
+    path: str
+    data: bytes
+    taken: frozenset[str] = frozenset()
+    """Ids in this file that an earlier one has, too: here they do not count."""
+
+
+@runtime_checkable
+class ShardedSource(Source, Protocol):
+    """A source whose files can be read apart, so that several processes can share the work."""
+
+    def shards(self) -> Iterator[Shard]:
+        """All files in order; what is wrong with one stands in the ledger when it comes."""
+        ...
+
+    def read_shard(self, shard: Shard) -> Iterator[Conversation]:
+        """The samples of one file; all files one after the other give `conversations`."""
         ...
 
 

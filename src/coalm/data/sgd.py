@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from coalm.data import thoughts
-from coalm.data.base import Ledger, chance, sample
+from coalm.data.base import Ledger, Shard, chance, sample
 from coalm.data.config import SgdCallsConfig, SgdConfig, SgdFilesConfig
 from coalm.data.files import Copy
 from coalm.data.sgd_exchanges import Exchange, Fault, read_exchanges
@@ -42,7 +42,16 @@ class _Sgd(ABC):
 
     def conversations(self) -> Iterator[Conversation]:
         """See `Source.conversations`."""
-        for dialogue in self._files.dialogues():
+        for shard in self.shards():
+            yield from self.read_shard(shard)
+
+    def shards(self) -> Iterator[Shard]:
+        """See `ShardedSource.shards`."""
+        return self._files.shards()
+
+    def read_shard(self, shard: Shard) -> Iterator[Conversation]:
+        """See `ShardedSource.read_shard`."""
+        for dialogue in self._files.read_shard(shard):
             yield from self._samples(dialogue)
 
     @abstractmethod

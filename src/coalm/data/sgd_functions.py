@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -48,7 +47,7 @@ class Catalogue:
         }
         self._distractors = distractors
         self._seed = seed
-        self._schema = cache(self._make_schema)
+        self._schemas: dict[tuple[Key, bool], ToolSchema] = {}
 
     def offer(self, dialogue: Dialogue) -> Offer:
         """The functions on offer in a dialogue, in an order that says nothing about the answer."""
@@ -77,6 +76,12 @@ class Catalogue:
             if key.intent not in names and _family(key.service) not in families
         ]
         return shuffled(others, self._seed, "distractors", dialogue.dialogue_id)
+
+    def _schema(self, key: Key, qualified: bool) -> ToolSchema:
+        """The function of an intent, one object for all dialogues."""
+        if (key, qualified) not in self._schemas:
+            self._schemas[key, qualified] = self._make_schema(key, qualified)
+        return self._schemas[key, qualified]
 
     def _make_schema(self, key: Key, qualified: bool) -> ToolSchema:
         service, intent = self._intents[key]

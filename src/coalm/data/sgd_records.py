@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from coalm.data.base import Ledger
+from coalm.data.base import Ledger, Shard
 from coalm.data.files import Copy, RawFile, first_fault, read_json
 from coalm.errors import DataError
 
@@ -121,6 +121,7 @@ class Dialogue(_Record):
 
 
 _SCHEMA = TypeAdapter(list[Service])
+_ID = re.compile(rb'"dialogue_id":\s*"([^"]*)"')
 
 
 class SgdFiles:
@@ -155,13 +156,22 @@ class SgdFiles:
 
     def dialogues(self) -> Iterator[Dialogue]:
         """All good dialogues, shard by shard."""
+        for shard in self.shards():
+            yield from self.read_shard(shard)
+
+    def shards(self) -> Iterator[Shard]:
+        """The files of the part, unread but for the ids in them."""
         wanted = re.compile(rf"{self.part}/dialogues_\d+\.json")
         seen: set[str] = set()
         for raw in self._copy.walk(wanted, f"{self.part}/dialogues_001.json", self._ledger):
             self._ledger.counts["shards"] += 1
-            yield from self._read_shard(raw, seen)
+            ids = {name.decode("utf-8", "replace") for name in _ID.findall(raw.data)}
+            yield Shard(raw.path, raw.data, frozenset(ids & seen))
+            seen |= ids
 
-    def _read_shard(self, raw: RawFile, seen: set[str]) -> Iterator[Dialogue]:
+    def read_shard(self, shard: Shard) -> Iterator[Dialogue]:
+        """All good dialogues of one file."""
+        raw, seen = RawFile(shard.path, shard.data), set(shard.taken)
         data = read_json(raw, self._ledger)
         if data is None:
             return
