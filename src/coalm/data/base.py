@@ -2,7 +2,7 @@
 
 One sample is one `Conversation` whose last message is the assistant's message to learn; its `meta`
 holds `source`, `skill` (TOD, LA or CRA), `format` (a name of `coalm.formats`), `group` (samples of
-one group always fall into the same split) and, where the original data are split, `split`.
+one group always fall into the same split) and, where the original data are split, `split`; and where people annotated the calls, `said` (see `Said`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from pydantic import JsonValue
+
 from coalm.types import Conversation, Message, ToolSchema
 
 Skill = Literal["TOD", "LA", "CRA"]
@@ -24,6 +26,16 @@ Watch = Callable[[str], None]
 """Told, for a progress display, where each sample that is read belongs."""
 
 _Item = TypeVar("_Item")
+
+
+class Said(NamedTuple):
+    """What annotators know about an argument of a call whose value was not said as it is."""
+
+    argument: str
+    value: str
+    """As text."""
+    words: str
+    """How it was said; empty where no words of the conversation stand for it."""
 
 
 class Rejection(NamedTuple):
@@ -43,6 +55,8 @@ class Ledger:
 
     files: list[Path] = field(default_factory=list)
     """Every file that was opened, archives as a whole."""
+    absent: list[str] = field(default_factory=list)
+    """Why the source as a whole was left out, one line; empty when it was read."""
     missing: list[str] = field(default_factory=list)
     """Files of the data set that this copy of it lacks."""
     rejected: list[Rejection] = field(default_factory=list)
@@ -133,12 +147,20 @@ def sample(
     prompt_format: str,
     group: str,
     split: Split | None = None,
+    said: Sequence[Said] | None = None,
 ) -> Conversation:
     """One training sample with the `meta` that every source gives."""
-    meta = {"source": source, "skill": skill, "format": prompt_format, "group": group}
+    meta: dict[str, JsonValue] = {
+        "source": source,
+        "skill": skill,
+        "format": prompt_format,
+        "group": group,
+    }
     if split is not None:
         meta["split"] = split
-    return Conversation(id=sample_id, messages=tuple(messages), tools=tools, meta=dict(meta))
+    if said is not None:
+        meta["said"] = [list(item) for item in said]
+    return Conversation(id=sample_id, messages=tuple(messages), tools=tools, meta=meta)
 
 
 def draw(*parts: object) -> int:

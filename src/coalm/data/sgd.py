@@ -80,6 +80,7 @@ class SgdSource(_Sgd):
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
         offer = self._catalogue.offer(dialogue)
         history = [_today()]
+        said: list[Said] = []
         for exchange in self._exchanges(dialogue, offer, self._result_rows):
             key = f"{dialogue.dialogue_id}/{exchange.turn}"
             fault = exchange.fault
@@ -88,7 +89,8 @@ class SgdSource(_Sgd):
                 self.ledger.counts["calls"] += 1
                 thought = thoughts.before_call(exchange, key)
                 call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
-                yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer)
+                said += _new(exchange, said)
+                yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer, said)
                 history += [call, exchange.observation]
             thought = thoughts.before_reply(exchange, key)
             if not thought:
@@ -98,10 +100,16 @@ class SgdSource(_Sgd):
                 return
             self.ledger.counts["replies"] += 1
             history.append(Message(role="assistant", thought=thought, content=exchange.reply))
-            yield self._sample(dialogue, exchange.turn, "reply", history, offer)
+            yield self._sample(dialogue, exchange.turn, "reply", history, offer, said)
 
     def _sample(
-        self, dialogue: Dialogue, turn: int, part: str, messages: list[Message], offer: Offer
+        self,
+        dialogue: Dialogue,
+        turn: int,
+        part: str,
+        messages: list[Message],
+        offer: Offer,
+        said: list[Said],
     ) -> Conversation:
         return sample(
             self._id(dialogue, turn, part),
@@ -111,6 +119,7 @@ class SgdSource(_Sgd):
             skill="CRA",
             prompt_format="react",
             group=self._group(dialogue),
+            said=said,
         )
 
     def _id(self, dialogue: Dialogue, turn: int, part: str) -> str:
@@ -162,6 +171,7 @@ class SgdCallsSource(_Sgd):
                     skill="LA",
                     prompt_format="json_calls",
                     group=group,
+                    said=_new(exchange, ()),
                 )
             if fault:
                 self._reject_later(dialogue, exchange, fault)
@@ -181,6 +191,17 @@ class SgdCallsSource(_Sgd):
             if dialogue.turns[turn].frames[0].service_call:
                 where = f"{self._group(dialogue)}/{turn:02d}/json"
                 self.ledger.reject(where, "follows a turn that was dropped", fault.reason)
+
+
+def _new(exchange: Exchange, known: Sequence[Said]) -> list[Said]:
+    """What the annotators know about the words behind the call, if there is one, and is not known."""
+    arguments = exchange.call.arguments if exchange.call else {}
+    found = [
+        Said(slot, str(value), words)
+        for slot, value in arguments.items()
+        if (words := exchange.words(slot)) is not None
+    ]
+    return [item for item in found if item not in known]
 
 
 def _today() -> Message:

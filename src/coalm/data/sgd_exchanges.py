@@ -68,6 +68,17 @@ class Exchange:
         text = json.dumps(list(self.rows), ensure_ascii=False)
         return Message(role="tool", name=self.call.name if self.call else None, content=text)
 
+    def words(self, slot: str) -> str | None:
+        """How the user said a parameter's value, the last words where there are several.
+
+        None when the value itself was said or the schema gave it; empty when SGD has the value in
+        the user's state, but no words for it that occur ("economical": moderate).
+        """
+        if slot not in self.forms or _is_said(self.parameters[slot], self.heard):
+            return None
+        said = [form for form in self.forms[slot] if _is_said(form, self.heard)]
+        return said[-1] if said else ""
+
     def acts(self) -> list[str]:
         """The kinds of the system's actions, each once, in order."""
         return list(dict.fromkeys(action.act for action in self.actions))
@@ -204,6 +215,18 @@ def _is_known(action: Action, known: Sequence[Row], heard: str) -> bool:
     return any(row.get(action.slot) in action.canonical_values for row in known) or any(
         form in heard for form in forms
     )
+
+
+def _is_said(form: str, heard: str) -> bool:
+    """Whether it was said as words of their own: the 2 in "12" is none."""
+    text = form.lower()
+    at = heard.find(text)
+    while at >= 0:
+        around = heard[at - 1 : at] + heard[at + len(text) : at + len(text) + 1]
+        if not any(sign.isalnum() for sign in around):
+            return True
+        at = heard.find(text, at + 1)
+    return False
 
 
 def _contradiction(parameters: Row, rows: Sequence[Row]) -> Fault | None:

@@ -252,10 +252,8 @@ def _argument(exchange: Exchange, slot: str) -> str:
     """`date "2019-03-08" (said as "next Friday")`, the form only where it is another one."""
     value = exchange.call.arguments[slot] if exchange.call else None
     fact = f"{slot} {write_value(value)}"
-    forms = [form for form in exchange.forms.get(slot, []) if form.lower() in exchange.heard]
-    if not forms or exchange.parameters[slot].lower() in exchange.heard:
-        return fact
-    return f"{fact} (said as {write_value(forms[-1])})"
+    words = exchange.words(slot)
+    return f"{fact} (said as {write_value(words)})" if words else fact
 
 
 def _facts(values: Mapping[str, Sequence[JsonValue]]) -> str:
