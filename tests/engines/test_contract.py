@@ -9,6 +9,7 @@ import pytest
 
 from coalm.engines import ENGINES, Engine, SamplingParams
 from coalm.engines.scripted import ScriptedEngine
+from coalm.engines.scripted_endpoint import ScriptedEndpoint
 from coalm.errors import EngineError
 from coalm.types import ChatTurn, Prompt
 
@@ -34,7 +35,20 @@ def make_hf(folder: Path) -> Engine:
     return HfEngine(folder, dtype="float32", batch_size=2)
 
 
-ENGINE_MAKERS: dict[str, Callable[[Path], Engine]] = {"scripted": make_scripted, "hf": make_hf}
+def make_openai(folder: Path) -> Engine:
+    """The scripted engine behind HTTP; the endpoint goes with the process."""
+    pytest.importorskip("openai")
+    from coalm.engines.openai import OpenAIEngine
+
+    endpoint = ScriptedEndpoint(lambda prompt: f"{prompt[-1].content} " + "and so on " * 20)
+    return OpenAIEngine("any", url=endpoint.url, workers=2)
+
+
+ENGINE_MAKERS: dict[str, Callable[[Path], Engine]] = {
+    "scripted": make_scripted,
+    "hf": make_hf,
+    "openai": make_openai,
+}
 
 
 def test_every_engine_is_under_contract() -> None:

@@ -148,20 +148,27 @@ class RemoteConfig(ConfigModel):
     foreign: ClassVar[str] = """
         batch_completion_window input_token_limit input_tokens_per_minute output_token_limit
         output_tokens_per_minute politeness_policy requests_per_min requests_per_minute
-        retry_backoff_base retry_backoff_max use_adaptive_concurrency user_id"""
+        use_adaptive_concurrency user_id"""
 
     api_url: str | None = None
-    """Address of the chat completions endpoint."""
+    """Address of the endpoint, with or without `/v1` and `/chat/completions`; None is OpenAI."""
     api_key: SecretStr | None = None
     """Key of the endpoint; never printed or written. Better: `api_key_env_varname`."""
     api_key_env_varname: str | None = None
-    """Environment variable that holds the key."""
+    """Environment variable that holds the key; for OpenAI itself OPENAI_API_KEY."""
     max_retries: int = Field(default=3, ge=0)
     """Further attempts after a request that failed."""
     connection_timeout: float = Field(default=300.0, gt=0.0)
     """Seconds until an unanswered request counts as failed."""
+    retry_backoff_base: float = Field(default=1.0, gt=0.0)
+    """Seconds before the second attempt; twice as many before each further one."""
+    retry_backoff_max: float = Field(default=30.0, gt=0.0)
+    """The longest of these pauses; a longer one that the endpoint asks for is kept."""
     num_workers: int = Field(default=1, ge=1)
     """Requests under way at the same time."""
+    tokenizer: str | None = None
+    """Folder or hub name of the model's tokenizer; prompts then go as token ids made here, which
+    vLLM's `/v1/completions` takes. None sends chat messages."""
 
 
 class InferConfig(ConfigModel):
