@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
 from typing import Any
 
 import pytest
 
 from coalm.errors import ToolError
-from coalm.tools import Tool, Toolbox, check_arguments
+from coalm.tools import Tool, Toolbox, check_arguments, coroutines_on
 from coalm.types import ToolCall, ToolSchema
 
 BOOK = ToolSchema(
@@ -66,7 +69,7 @@ def test_a_text_result_is_the_content_itself() -> None:
         ),
         (
             ToolCall(name="", raw="BookTable(", error="unclosed bracket"),
-            "the call could not be read: unclosed bracket",
+            "the call could not be read: unclosed bracket; you wrote: BookTable(",
         ),
     ],
 )
@@ -168,3 +171,167 @@ def test_values_are_brought_to_their_type(spec: Any, value: Any, expected: Any) 
 def test_values_of_another_type_are_named(spec: Any, value: Any, reason: str) -> None:
     with pytest.raises(ToolError, match=f"f: argument 'x' {reason}"):
         check_arguments(schema(x=spec), {"x": value})
+
+
+def waiting_box(timeout: float | None, *, asynchronous: bool = False) -> Toolbox:
+    async def await_(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    def wait(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    parameters: Any = {"type": "object", "properties": {"seconds": {"type": "number"}}}
+    function = await_ if asynchronous else wait
+    return Toolbox([Tool(ToolSchema(name="wait", parameters=parameters), function, timeout)])
+
+
+def wait_calls(*seconds: float) -> list[ToolCall]:
+    return [
+        ToolCall(name="wait", arguments={"seconds": s}, id=str(n)) for n, s in enumerate(seconds)
+    ]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_calls_with_a_time_limit_run_side_by_side_and_keep_their_order(asynchronous: bool) -> None:
+    box = waiting_box(5, asynchronous=asynchronous)
+    started = time.monotonic()
+    found = list(box.execute_all(wait_calls(0.3, 0.2, 0.3, 0.1, 0.3)))
+    assert time.monotonic() - started < 1.0
+    assert [m.content for m in found] == ["0.3", "0.2", "0.3", "0.1", "0.3"]
+    assert [m.tool_call_id for m in found] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(("timeout", "seconds"), [(0.2, None), (30.0, 0.2)])
+def test_a_tool_that_hangs_is_an_observation(
+    asynchronous: bool, timeout: float, seconds: float | None
+) -> None:
+    box = waiting_box(timeout, asynchronous=asynchronous)
+    started = time.monotonic()
+    late, quick = box.execute_all(wait_calls(20, 0), seconds)
+    assert time.monotonic() - started < 2
+    assert json.loads(late.content) == {"error": "wait gave no result within 0.2 seconds"}
+    assert quick.content == "0"
+
+
+def test_tools_without_a_time_limit_run_in_the_callers_thread_in_their_place() -> None:
+    ran: list[Any] = []
+
+    def note(number: int) -> None:
+        ran.append((number, threading.current_thread()))
+
+    parameters: Any = {"type": "object", "properties": {"number": {"type": "integer"}}}
+    box = Toolbox([Tool(ToolSchema(name="note", parameters=parameters), note)])
+    messages = box.execute_all([ToolCall(name="note", arguments={"number": n}) for n in range(3)])
+    next(messages)
+    assert ran == [(0, threading.main_thread())]
+    assert len(list(messages)) == 2
+    assert ran == [(n, threading.main_thread()) for n in range(3)]
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("kind", ["inline", "thread", "coroutine"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("seats"), "odd failed: KeyError: 'seats'"),
+        (SystemExit(3), "SystemExit: 3"),
+        (TimeoutError(), "odd failed: TimeoutError: "),
+        (UnspeakableError(), "odd failed: UnspeakableError"),
+        (MemoryError(), "odd failed: MemoryError: "),
+        (ToolError("no table is free"), "no table is free"),
+    ],
+)
+def test_whatever_a_tool_raises_is_an_observation(
+    kind: str, error: BaseException, said: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    async def afail() -> None:
+        raise error
+
+    box = Toolbox(
+        [
+            Tool(
+                ToolSchema(name="odd"),
+                afail if kind == "coroutine" else fail,
+                None if kind == "inline" else 5,
+            )
+        ]
+    )
+    for _ in range(2):  # a coroutine must not take the loop with it
+        assert said in json.loads(box.execute(ToolCall(name="odd")).content)["error"]
+
+
+@pytest.mark.parametrize("kind", ["thread", "coroutine"])
+def test_a_tool_cannot_pose_as_ctrl_c_of_the_user(kind: str) -> None:
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    async def afail() -> None:
+        raise KeyboardInterrupt
+
+    tool = Tool(ToolSchema(name="odd"), fail if kind == "thread" else afail, 5)
+    for _ in range(2):
+        content = Toolbox([tool]).execute(ToolCall(name="odd")).content
+        assert json.loads(content) == {"error": "the tool left with KeyboardInterrupt: "}
+
+
+def test_a_tool_that_asks_the_user_can_pass_ctrl_c_on() -> None:
+    def ask() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Toolbox([Tool(ToolSchema(name="ask"), ask)]).execute(ToolCall(name="ask"))
+
+
+@pytest.mark.parametrize("result", ["x" * 10_000_000, ["x" * 100] * 100_000])
+def test_a_long_result_is_cut_and_says_so(result: Any) -> None:
+    box = Toolbox([Tool(ToolSchema(name="long"), lambda: result)], max_chars=50)
+    content = box.execute(ToolCall(name="long")).content
+    text, _, note = content.partition("\n")
+    whole = result if isinstance(result, str) else json.dumps(result)
+    assert text == whole[:50]
+    assert note == f"[{len(whole) - 50} more characters were cut]"
+
+
+def test_a_long_error_is_cut_too() -> None:
+    def fail() -> None:
+        raise ToolError("x" * 1000)
+
+    box = Toolbox([Tool(ToolSchema(name="f"), fail)], max_chars=20)
+    assert box.execute(ToolCall(name="f")).content.startswith('{"error": "xxxxxxxxx\n[')
+
+
+def test_lone_surrogates_never_reach_a_tokenizer() -> None:
+    box = Toolbox([Tool(ToolSchema(name="f"), lambda: "a\ud83db")])
+    assert box.execute(ToolCall(name="f")).content == "a?b"
+
+
+def test_coroutines_can_run_on_the_callers_loop() -> None:
+    async def which() -> bool:
+        return asyncio.get_running_loop() is loop
+
+    box = Toolbox([Tool(ToolSchema(name="which"), which)])
+
+    def work() -> list[str]:
+        inside = []
+        with coroutines_on(loop):
+            inside.append(box.execute(ToolCall(name="which")).content)
+        return [*inside, box.execute(ToolCall(name="which")).content]
+
+    async def main() -> list[str]:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(work)
+
+    loop: Any = None
+    assert asyncio.run(main()) == ["true", "false"]
+    assert [tool.function for tool in box.tools] == [which]

@@ -8,16 +8,28 @@ A `Toolbox` answers every call with a tool message, the bad ones too::
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, TypeAlias, cast
 
 from pydantic import JsonValue
 
 from coalm.errors import ToolError
 from coalm.types import Message, ToolCall, ToolSchema
+
+MAX_RESULT_CHARS = 20_000
+"""Longer results are cut: a model's context holds no more, and a turn goes on without the rest."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +37,35 @@ class Tool:
     """A schema for the model and the function that runs when the model calls it."""
 
     schema: ToolSchema
-    function: Callable[..., JsonValue]
-    """Called with the checked arguments by name; raises ToolError to explain a failure."""
+    function: Callable[..., object]
+    """Called with the checked arguments by name; raises ToolError to explain a failure. May be a
+    coroutine function."""
+    timeout: float | None = None
+    """Seconds until a call counts as failed. With a number, a call runs in a thread of its own
+    beside the other calls of the same action; None runs the calls one after the other in the
+    caller's thread, for as long as they take. Coroutines always run beside each other."""
+
+
+_Coroutine: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
+_Job: TypeAlias = Callable[[], object]
+"""Gives the result of a call that may have been started already; raises what went wrong."""
 
 
 class Toolbox:
     """Tools by name; `execute` turns a call into the observation the model reads."""
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(self, tools: Iterable[Tool], *, max_chars: int = MAX_RESULT_CHARS) -> None:
         self._tools: dict[str, Tool] = {}
+        self._max_chars = max_chars
         for tool in tools:
             if tool.schema.name in self._tools:
                 raise ToolError(f"two tools are named {tool.schema.name!r}; names must differ")
             self._tools[tool.schema.name] = tool
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools as they were given, to make a larger toolbox of several."""
+        return tuple(self._tools.values())
 
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
@@ -50,35 +78,164 @@ class Toolbox:
         Raises:
             ToolError: no such tool, arguments that do not fit its schema, or a tool that failed.
         """
-        tool = self._tools.get(name)
-        if tool is None:
-            raise ToolError(f"there is no tool {name!r}; {_known(name, self._tools)}")
-        checked = check_arguments(tool.schema, arguments)
-        try:
-            return tool.function(**checked)
-        except ToolError:
-            raise
-        except Exception as e:  # a tool is foreign code: whatever breaks in it is its failure
-            raise ToolError(f"{name} failed: {type(e).__name__}: {e}") from e
+        call = ToolCall(name=name, arguments=dict(arguments))
+        return cast("JsonValue", _finish(name, self._start(call, None)))
 
     def execute(self, call: ToolCall) -> Message:
         """The tool message that answers `call`; every failure becomes `{"error": ...}`."""
-        try:
-            content = self._content(call)
-        except ToolError as e:
-            content = json.dumps({"error": str(e)}, ensure_ascii=False)
-        return Message(role="tool", content=content, name=call.name, tool_call_id=call.id)
+        return next(self.execute_all([call]))
 
-    def _content(self, call: ToolCall) -> str:
-        if call.error is not None:
-            raise ToolError(f"the call could not be read: {call.error}")
-        result = self.call(call.name, call.arguments)
-        if isinstance(result, str):
-            return result
+    def execute_all(
+        self, calls: Sequence[ToolCall], seconds: float | None = None
+    ) -> Iterator[Message]:
+        """The tool messages that answer the calls of one action, in the order of the calls.
+
+        Tools with a time limit and coroutines start at once, all together; the others run in their
+        place.
+
+        Args:
+            calls: What the model asks for.
+            seconds: Time limit for all calls together, beside the limits of the tools.
+        """
+        jobs = [self._start(call, seconds) for call in calls]
+        for call, job in zip(calls, jobs, strict=True):
+            try:
+                content = _as_text(call.name, _finish(call.name, job))
+            except ToolError as e:
+                content = json.dumps({"error": str(e)}, ensure_ascii=False)
+            content = _cut(content, self._max_chars)
+            yield Message(role="tool", content=content, name=call.name, tool_call_id=call.id)
+
+    def _start(self, call: ToolCall, seconds: float | None) -> _Job:
         try:
-            return json.dumps(result, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as e:
-            raise ToolError(f"{call.name} returned something that is not JSON: {e}") from e
+            tool, arguments = self._checked(call)
+        except ToolError as e:
+            return partial(_fail, e)
+        run = partial(tool.function, **arguments)
+        if inspect.iscoroutinefunction(tool.function):
+            coroutine = cast("_Coroutine", run)
+            started = asyncio.run_coroutine_threadsafe(_guarded(coroutine), _loop())
+        elif tool.timeout is not None:
+            started = _in_thread(run)
+        else:
+            return run
+        limits = [limit for limit in (tool.timeout, seconds) if limit is not None]
+        return partial(_wait, started, min(limits, default=None), time.monotonic())
+
+    def _checked(self, call: ToolCall) -> tuple[Tool, dict[str, JsonValue]]:
+        if call.error is not None:
+            said = f"; you wrote: {call.raw[:200]}" if call.raw else ""
+            raise ToolError(f"the call could not be read: {call.error}{said}")
+        tool = self._tools.get(call.name)
+        if tool is None:
+            raise ToolError(f"there is no tool {call.name!r}; {_known(call.name, self._tools)}")
+        return tool, check_arguments(tool.schema, call.arguments)
+
+
+def _fail(error: ToolError) -> object:
+    raise error
+
+
+def _finish(name: str, job: _Job) -> object:
+    try:
+        return job()
+    except ToolError:
+        raise
+    except _LateError as e:
+        raise ToolError(f"{name} gave no result within {e}") from e
+    except (Exception, SystemExit) as e:  # a tool is foreign code: what breaks in it is its failure
+        raise ToolError(f"{name} failed: {_describe(e)}") from e
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the text of a foreign error is foreign code, too
+        return type(error).__name__
+
+
+class _LateError(Exception):
+    """A call took longer than its limit; the text is the limit."""
+
+
+def _in_thread(run: _Job) -> Future[object]:
+    """Start `run` in a thread that does not keep the program from ending."""
+    future: Future[object] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(run())
+        except BaseException as e:  # noqa: BLE001 - whoever waits for the result is told
+            future.set_exception(e)
+
+    threading.Thread(target=work, name="coalm-tool", daemon=True).start()
+    return future
+
+
+async def _guarded(run: _Coroutine) -> object:
+    try:
+        return await run()
+    except (KeyboardInterrupt, SystemExit) as e:
+        # either would end the loop and with it all other calls
+        raise ToolError(f"the tool left with {_describe(e)}") from e
+
+
+def _wait(future: Future[object], limit: float | None, started: float) -> object:
+    left = None if limit is None else max(0.0, started + limit - time.monotonic())
+    try:
+        # not result(): a KeyboardInterrupt of the tool would pass for one of the user
+        error = future.exception(timeout=left)
+    except TimeoutError as e:
+        future.cancel()
+        raise _LateError(f"{limit:g} seconds") from e
+    if error is not None and not isinstance(error, (Exception, SystemExit)):
+        raise ToolError(f"the tool left with {_describe(error)}") from error
+    return future.result()
+
+
+_caller_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("loop", default=None)
+
+
+@contextmanager
+def coroutines_on(loop: asyncio.AbstractEventLoop) -> Generator[None]:
+    """Within the block, coroutine tools run on `loop`, which another thread keeps going.
+
+    Otherwise they run on a loop of coalm's own.
+    """
+    token = _caller_loop.set(loop)
+    try:
+        yield
+    finally:
+        _caller_loop.reset(token)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    return _caller_loop.get() or _own_loop()
+
+
+@cache
+def _own_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="coalm-tools", daemon=True).start()
+    return loop
+
+
+def _as_text(name: str, result: object) -> str:
+    """A result as the model reads it: text as it is, everything else as JSON."""
+    try:
+        text = (
+            result
+            if isinstance(result, str)
+            else json.dumps(result, ensure_ascii=False, allow_nan=False)
+        )
+    except (TypeError, ValueError, RecursionError) as e:
+        raise ToolError(f"{name} returned something that is not JSON: {e}") from e
+    return text.encode("utf-8", "replace").decode("utf-8")  # no tokenizer takes lone surrogates
+
+
+def _cut(text: str, most: int) -> str:
+    left_out = len(text) - most
+    return text if left_out <= 0 else f"{text[:most]}\n[{left_out} more characters were cut]"
 
 
 def check_arguments(schema: ToolSchema, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -2,17 +2,20 @@
 
 One user turn is one rollout. Whatever the model writes, the turn ends: with a reply, or at a limit,
 which the conversation's metadata then holds. An action that cannot be read, an unknown tool, wrong
-arguments and a tool that fails are all observations, so that the model can do better.
+arguments and a tool that fails or hangs are all observations, so that the model can do better.
 
 Where a turn stands is read from the conversation alone; a turn that was cut off, even between a
-call and its result, goes on from where its conversation was saved.
+call and its result, goes on from where its conversation was saved. Only the counts of seconds and
+tokens then begin anew.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from coalm.agent.rollout import Rollout
@@ -20,8 +23,11 @@ from coalm.formats.base import PromptFormat
 from coalm.tools import Toolbox
 from coalm.types import Conversation, Message, ToolCall
 
-StopReason: TypeAlias = Literal["max_steps", "max_repeats", "interrupted", "error"]
-"""Why a turn ended without a reply; the last two are for whoever drives the rollout."""
+StopReason: TypeAlias = Literal[
+    "max_steps", "max_repeats", "max_seconds", "max_tokens", "length", "interrupted", "error"
+]
+"""Why a turn ended without a whole reply. `length`: the reply is there, cut off where the engine's
+limit of new tokens or the context ended. The last two are for whoever drives the rollout."""
 Watcher: TypeAlias = Callable[[Conversation], None]
 """Told about the conversation whenever a message has been added to it."""
 
@@ -33,6 +39,13 @@ class Limits(NamedTuple):
     """The model has spoken so often in this turn."""
     max_repeats: int = 3
     """It has made one and the same call, read or unreadable, so often in this turn."""
+    max_calls: int = 32
+    """Calls of one action that are run; those beyond get an error as their result."""
+    max_seconds: float | None = None
+    """So much time has passed since the turn began. Calls that run then get an error as result (but
+    tools without a time limit of their own are waited for), and an answer is not broken off."""
+    max_tokens: int | None = None
+    """The model has written so many tokens in this turn; the last answer may go beyond."""
 
 
 LIMITS = Limits()
@@ -53,21 +66,52 @@ def user_turn(
     Raises:
         FormatError: the format cannot say what is in the conversation.
     """
+    meter = _Meter(limits)
     for observation in _lost_observations(conversation, "the program was stopped"):
         watch(conversation := conversation.extended(observation))
-    while (reason := _limit_reached(conversation, limits)) is None:
+    while (reason := _limit_reached(conversation, limits) or meter.limit_reached()) is None:
         completion = yield prompt_format.render(_as_prompted(conversation))
+        meter.tokens += completion.usage.completion_tokens
         reply = prompt_format.parse(completion.text)
         watch(conversation := conversation.extended(reply))
         if not reply.tool_calls:
-            return conversation
-        for call in reply.tool_calls:
-            watch(conversation := conversation.extended(toolbox.execute(call)))
+            cut = completion.finish_reason == "length"
+            return end_turn(conversation, "length") if cut else conversation
+        for observation in _observations(reply, toolbox, limits.max_calls, meter.seconds_left()):
+            watch(conversation := conversation.extended(observation))
     return end_turn(conversation, reason)
 
 
+@dataclass
+class _Meter:
+    """What a turn has used up that its messages do not show."""
+
+    limits: Limits
+    tokens: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def seconds_left(self) -> float | None:
+        if self.limits.max_seconds is None:
+            return None
+        return max(0.0, self.started + self.limits.max_seconds - time.monotonic())
+
+    def limit_reached(self) -> StopReason | None:
+        if self.seconds_left() == 0:
+            return "max_seconds"
+        most = self.limits.max_tokens
+        return "max_tokens" if most is not None and self.tokens >= most else None
+
+
+def _observations(
+    action: Message, toolbox: Toolbox, most: int, seconds: float | None
+) -> Iterator[Message]:
+    yield from toolbox.execute_all(action.tool_calls[:most], seconds)
+    for call in action.tool_calls[most:]:
+        yield _no_result(call, f"not run: one action may hold at most {most} calls")
+
+
 def end_turn(conversation: Conversation, reason: StopReason) -> Conversation:
-    """End a turn that has no reply: every call gets a result, and the reason is recorded.
+    """End a turn that has no whole reply: every call gets a result, and the reason is recorded.
 
     The record is a list under the key `stops` of the metadata, one entry per turn that ended so:
     `{"after": number of messages, "reason": "max_steps"}`.
@@ -80,7 +124,7 @@ def end_turn(conversation: Conversation, reason: StopReason) -> Conversation:
 
 
 def stop_reason(conversation: Conversation) -> str | None:
-    """Why the last turn ended without a reply; None if it did not."""
+    """Why the last turn ended without a whole reply; None if it did not."""
     stops = conversation.meta.get("stops")
     last = stops[-1] if isinstance(stops, list) and stops else None
     if isinstance(last, dict) and last.get("after") == len(conversation.messages):
@@ -122,12 +166,14 @@ def _lost_observations(conversation: Conversation, cause: str) -> list[Message]:
     """Results for the calls at the end that have none: whether those tools ran is not known."""
     for answered, message in enumerate(reversed(conversation.messages)):
         if message.role != "tool":
-            content = json.dumps({"error": f"no result: {cause}"})
-            return [
-                Message(role="tool", content=content, name=call.name, tool_call_id=call.id)
-                for call in message.tool_calls[answered:]
-            ]
+            calls = message.tool_calls[answered:]
+            return [_no_result(call, f"no result: {cause}") for call in calls]
     return []
+
+
+def _no_result(call: ToolCall, why: str) -> Message:
+    content = json.dumps({"error": why})
+    return Message(role="tool", content=content, name=call.name, tool_call_id=call.id)
 
 
 def _as_prompted(conversation: Conversation) -> Conversation:
