@@ -11,6 +11,7 @@
     +-- TemplateError       a chat template that cannot give token ids and a loss mask
     +-- ToolError           a tool that is unknown, was called wrongly, or failed
     +-- EngineError         a model or an endpoint that cannot generate
+    |   +-- ContextError    a prompt that is too long for the model
     +-- TrainError          a training run that cannot start or go on
     +-- EvalError           an evaluation that cannot run, resume or report
     +-- MissingExtraError   an optional package is not installed
@@ -56,6 +57,10 @@ class ToolError(CoalmError):
 
 class EngineError(CoalmError):
     """A model or an endpoint cannot generate."""
+
+
+class ContextError(EngineError):
+    """A prompt leaves no room in the model's context; trying again does not help."""
 
 
 class TrainError(CoalmError):

@@ -14,7 +14,7 @@ import pytest
 from coalm.agent.rollout import Rollout
 from coalm.engines.base import Completion, SamplingParams
 from coalm.engines.scripted import ScriptedEngine
-from coalm.errors import EngineError, EvalError, MissingExtraError
+from coalm.errors import ContextError, EngineError, EvalError, MissingExtraError
 from coalm.evals.apibank.task import ApiBank, ApiBankConfig
 from coalm.evals.base import Sample, SampleResult, Score
 from coalm.evals.config import EvalConfig
@@ -326,6 +326,19 @@ def test_an_engine_that_always_fails_ends_the_run(tmp_path: Path) -> None:
             apibank={"data_dir": data},
         )
     assert count_rows(tmp_path / "run") == 20
+
+
+def test_dialogues_that_outgrow_the_context_are_settled(tmp_path: Path) -> None:
+    data = many_rows(tmp_path / "data")
+    given = {"apibank": {"data_dir": data}}
+    rows = run(tmp_path / "run", engine=Broken("", ContextError("9 tokens are too many")), **given)
+    assert len(rows) > 20  # so many failures in a row would end a run
+    assert {(row.error, row.too_long) for row in rows} == {("9 tokens are too many", True)}
+    metrics = json.loads((tmp_path / "run" / METRICS).read_text(encoding="utf-8"))
+    assert metrics["too_long"] == metrics["failed"] == metrics["samples"] == len(rows)
+    engine = ScriptedEngine(answer)
+    assert run(tmp_path / "run", engine=engine, **given) == rows
+    assert engine.prompts == []
 
 
 def test_a_run_is_scored_again_without_a_model(tmp_path: Path) -> None:

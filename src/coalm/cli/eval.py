@@ -124,7 +124,7 @@ def _load(path: Path | None, words: list[str], trust: bool) -> EvalConfig:
                 raise ConfigError(f"{lack}, or an evaluation file with -c FILE")
     loaded = load_config(EvalConfig, path, words, trust_remote_code=trust)
     for warning in loaded.warnings:
-        typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
+        _warn(warning)
     return loaded.config
 
 
@@ -139,13 +139,20 @@ def _run(config: EvalConfig) -> None:
     metrics = score_rows(task, ready.samples, ready.folder)
     _print_summary(task, ready.folder)
     for row in failed[:3]:
-        typer.echo(f"coalm: warning: {row.id} failed: {one_line(str(row.error))}", err=True)
-    if metrics.failed:
-        typer.echo(
-            f"coalm: warning: {metrics.failed} of {metrics.samples} samples have an error; the "
-            "same command tries them again",
-            err=True,
+        _warn(f"{row.id} failed: {row.error}")
+    if metrics.too_long:
+        _warn(
+            f"{metrics.too_long} of {metrics.samples} dialogues outgrew the model's context and "
+            "count as wrong"
         )
+    if again := metrics.failed - metrics.too_long:
+        _warn(
+            f"{again} of {metrics.samples} samples have an error; the same command tries them again"
+        )
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"coalm: warning: {one_line(text)}", err=True)
 
 
 def _generated(config: EvalConfig, task: Task, ready: Run) -> Iterable[SampleResult]:

@@ -50,7 +50,8 @@ class Engine(Protocol):
         """One completion per prompt, in the order of `prompts`.
 
         Raises:
-            EngineError: a prompt does not fit the context, or the model cannot be reached.
+            ContextError: a prompt does not fit the context; no prompt is answered then.
+            EngineError: the model cannot be reached, or cannot answer for another reason.
         """
         ...
 

@@ -65,6 +65,8 @@ class SampleResult(BaseModel):
     """None when an error ended the dialogue."""
     error: str | None
     """Why there is no conversation or no score; None when all went well."""
+    too_long: bool = False
+    """The dialogue outgrew the model's context: a failure that no second try mends."""
     score: Score | None
     """None until the row is scored."""
     seconds: float

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from coalm import jsonl
 from coalm.agent.rollout import Finished, Rollout, run_many
 from coalm.engines.base import Completion, Engine, SamplingParams
-from coalm.errors import CoalmError, EngineError, EvalError
+from coalm.errors import CoalmError, ContextError, EngineError, EvalError
 from coalm.evals.base import Sample, SampleResult, Score, Task, add_up, subset
 from coalm.evals.config import EvalConfig
 from coalm.evals.runs import (
@@ -61,6 +61,8 @@ class Metrics(BaseModel):
     """Samples of the run that have no row yet."""
     failed: int
     """Rows with an error: a dialogue that failed (a wrong answer) or has no score (left out)."""
+    too_long: int = 0
+    """Those of them whose dialogue outgrew the model's context."""
     groups: dict[str, GroupMetrics]
 
 
@@ -116,7 +118,7 @@ def generate(
             row = _row(by_id[finished.id], traces.pop(finished.id), finished)
             out.append(row.model_dump(mode="json"))
             yield row
-            failures = failures + 1 if row.error else 0
+            failures = failures + 1 if row.error and not row.too_long else 0
             if failures == _FAILURES_IN_A_ROW:
                 raise EvalError(
                     f"{failures} samples in a row failed, the last one with: {row.error}; "
@@ -143,6 +145,7 @@ def score(task: Task, samples: Sequence[Sample], folder: Path) -> Metrics:
         samples=sum(row.score is not None for row in scored),
         unfinished=read_info(folder).samples - len(scored),
         failed=sum(row.error is not None for row in scored),
+        too_long=sum(row.too_long for row in scored),
         groups={group: _sum_up(task, rows) for group, rows in by_group(task, scored).items()},
     )
     write_json(folder / METRICS, metrics.model_dump(mode="json"))
@@ -234,6 +237,7 @@ def _row(sample: Sample, trace: _Trace, finished: Finished) -> SampleResult:
         finish_reasons=tuple(answer.finish_reason for answer in trace.answers),
         conversation=finished.conversation,
         error=None if finished.error is None else str(finished.error),
+        too_long=isinstance(finished.error, ContextError),
         score=None,
         seconds=round(finished.seconds, 3),
         prompt_tokens=finished.usage.prompt_tokens,

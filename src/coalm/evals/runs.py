@@ -27,7 +27,11 @@ INFO, ROWS, METRICS = "run.json", "samples.jsonl", "metrics.json"
 
 _PACKAGES = ("torch", "transformers", "peft", "vllm", "jieba", "nltk", "numpy", "pydantic")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
-_SPEED_ONLY = ("settings.generation.batch_size", "settings.remote_params")
+_SPEED_ONLY = (
+    "settings.generation.batch_size",
+    "settings.generation.cache_tokens",
+    "settings.remote_params",
+)
 """Keys that may change when a run is resumed: they decide how fast it goes, not what it says."""
 
 
@@ -88,7 +92,8 @@ def describe(config: EvalConfig, task: Task, samples: int) -> RunInfo:
 def open_run(folder: Path, info: RunInfo) -> list[SampleResult]:
     """Make `folder` the place of this run, or go on with it; the rows that are done.
 
-    Rows of samples that failed are taken out, so that they are tried again.
+    Rows of samples that failed are taken out, so that they are tried again; those of dialogues that
+    outgrew the context stay.
 
     Raises:
         EvalError: another run is in the folder, or it cannot be written.
@@ -103,7 +108,7 @@ def open_run(folder: Path, info: RunInfo) -> list[SampleResult]:
             return []
         jsonl.recover(folder / ROWS)
         rows = read_rows(folder)
-        done = [row for row in rows if row.conversation is not None]
+        done = [row for row in rows if row.conversation is not None or row.too_long]
         if len(done) < len(rows):
             write_rows(folder, done)
     except OSError as e:
