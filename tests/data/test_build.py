@@ -214,7 +214,7 @@ def test_a_source_that_gives_nothing_says_why(tmp_path: Path) -> None:
     shutil.copy(FIXTURES / "sgd" / "train" / "schema.json", folder)
     (folder / "dialogues_001.json").write_text("[")
     with pytest.raises(
-        DataError, match=r"source sgd gives no sample: train/dialogues_001\.json not"
+        DataError, match=r"source sgd gives no sample: train/dialogues_001\.json: row 1 not"
     ):
         run(tmp_path / "out", root=tmp_path, sources=("sgd",))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import tarfile
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coalm.data.base import Ledger
-from coalm.data.files import Copy, RawFile, read_json, read_lines
+from coalm.data.files import Copy, RawFile, read_json, read_lines, read_rows
 from coalm.errors import DataError
 
 WANTED = re.compile(r"part/shard_\d{3}\.json")
@@ -178,15 +179,55 @@ def test_a_byte_order_mark_and_split_surrogates_are_read() -> None:
     assert read_json(RawFile("a.json", data), Ledger()) == ["\U0001f355 é"]
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b'{"a": "\xff"}', "not UTF-8"), (b"", "empty file")])
-def test_a_file_without_readable_lines_is_one_rejection(data: bytes, reason: str) -> None:
+def test_an_empty_file_of_lines_is_one_rejection() -> None:
     ledger = Ledger()
-    assert list(read_lines(RawFile("a.jsonl", data), ledger)) == []
-    assert [rejection[:2] for rejection in ledger.rejected] == [("a.jsonl", reason)]
+    assert list(read_lines(RawFile("a.jsonl", b" \n"), ledger)) == []
+    assert [rejection[:2] for rejection in ledger.rejected] == [("a.jsonl", "empty file")]
 
 
 def test_lines_are_read_one_by_one_and_bad_ones_are_named() -> None:
     ledger = Ledger()
-    raw = RawFile("a.jsonl", b'{"n": 1}\n\n{"n": \n{"n": "\xe2\x80\xa8"}\n')
+    raw = RawFile("a.jsonl", b'{"n": 1}\n\n{"n": \n{"n": "\xe2\x80\xa8"}\n"\xff"\n')
     assert list(read_lines(raw, ledger)) == [(1, {"n": 1}), (4, {"n": "\u2028"})]
-    assert [rejection[:2] for rejection in ledger.rejected] == [("a.jsonl:3", "not JSON")]
+    assert [rejection[:2] for rejection in ledger.rejected] == [
+        ("a.jsonl:3", "not JSON"),
+        ("a.jsonl:5", "not UTF-8"),
+    ]
+
+
+ROWS = [{"n": 1}, {"n": [{"m": 2}]}, {"n": "é"}]
+COMPACT = json.dumps(ROWS, ensure_ascii=False).encode()
+INDENTED = json.dumps(ROWS, ensure_ascii=False, indent=1).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers", "rejected"),
+    [
+        (COMPACT, [1, 2, 3], []),
+        (b"[]", [], []),
+        (COMPACT[:-5], [1, 2], [("a.json: row 3", "not JSON")]),
+        (b"\xef\xbb\xbf" + COMPACT[:-1], [1, 2], [("a.json: row 3", "not JSON")]),
+        (COMPACT.replace(b'"m": 2', b'"m": \xff'), [1], [("a.json: row 2", "not JSON")]),
+        (INDENTED.replace(b'"m": 2', b'"m": \xff'), [1, 3], [("a.json: row 2", "not JSON")]),
+        (COMPACT.replace(b"\xc3\xa9", b"\xe9"), [1, 2], [("a.json: row 3", "not UTF-8")]),
+        (COMPACT + b"x", [1, 2, 3], [("a.json", "not JSON")]),
+        (b" ", [], [("a.json", "empty file")]),
+        (b"{}", [], [("a.json", "not a list of rows")]),
+        (b'{"rows": [', [], [("a.json", "not a list of rows")]),
+        (b"[" * 100_000, [], [("a.json: row 1", "not JSON")]),
+    ],
+)
+def test_the_good_rows_of_a_damaged_list_are_read(
+    data: bytes, numbers: list[int], rejected: list[tuple[str, str]]
+) -> None:
+    ledger = Ledger()
+    found = list(read_rows(RawFile("a.json", data), ledger))
+    assert found == [(number, ROWS[number - 1]) for number in numbers]
+    assert [rejection[:2] for rejection in ledger.rejected] == rejected
+
+
+def test_rows_under_a_key_are_read_from_a_damaged_file_too() -> None:
+    ledger = Ledger()
+    assert list(read_rows(RawFile("a.json", b'{"x": [1, 2, 3]}'), ledger, key="x"))[2] == (3, 3)
+    assert list(read_rows(RawFile("a.json", b'{"x": [1, 2, '), ledger, key="x")) == [(1, 1), (2, 2)]
+    assert [rejection.where for rejection in ledger.rejected] == ["a.json: row 3"]

@@ -16,7 +16,7 @@ FIXTURE = Path(__file__).parents[1] / "fixtures" / "sealtools"
 
 
 def read(root: Path, distractors: int = 2) -> tuple[SealToolsSource, list[Conversation]]:
-    source = SealToolsSource(Copy(root), SealToolsConfig(distractors=distractors), 7)
+    source = SealToolsSource(Copy(root), SealToolsConfig(tools=f"own+{distractors}"), 7)
     return source, list(source.conversations())
 
 

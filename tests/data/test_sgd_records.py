@@ -125,18 +125,20 @@ def test_a_dialogue_that_comes_twice_is_read_once(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "place", "reason"),
     [
-        (b'[{"dialogue_id": "1_0", "turns": [', "not JSON"),
-        (b'["\xe9"]', "not UTF-8"),
-        (b"", "empty file"),
-        (b'{"dialogues": []}', "not a list of dialogues"),
+        (b'[{"dialogue_id": "1_0", "turns": [', ": row 1", "not JSON"),
+        (b'["\xe9"]', ": row 1", "not UTF-8"),
+        (b"", "", "empty file"),
+        (b'{"dialogues": []}', "", "not a list of rows"),
     ],
 )
-def test_a_bad_shard_is_named_and_the_others_are_read(copy: Path, data: bytes, reason: str) -> None:
+def test_a_bad_shard_is_named_and_the_others_are_read(
+    copy: Path, data: bytes, place: str, reason: str
+) -> None:
     (copy / SHARD).write_bytes(data)
     ledger, dialogues = read(copy)
-    assert [(r.where, r.reason) for r in ledger.rejected] == [(SHARD, reason)]
+    assert [(r.where, r.reason) for r in ledger.rejected] == [(SHARD + place, reason)]
     assert len(dialogues) == 6
 
 

@@ -124,21 +124,21 @@ def test_a_bad_row_is_named_and_the_rest_is_built(
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "place", "reason"),
     [
-        (b'{"PlaySong": [{"data": [{"te', "not JSON"),
-        (b'{"PlaySong": [{"data": [{"text": "\xe9"}]}]}', "not UTF-8"),
-        (b"", "empty file"),
-        (b'{"PlayMusic": []}', "not a SNIPS file"),
-        (b'[{"data": []}]', "not a SNIPS file"),
+        (b'{"PlaySong": [{"data": [{"te', ": row 1", "not JSON"),
+        (b'{"PlaySong": [{"data": [{"text": "\xe9"}]}]}', ": row 1", "not UTF-8"),
+        (b"", "", "empty file"),
+        (b'{"PlayMusic": []}', "", "not a list of rows"),
+        (b'[{"data": []}]', "", "not a list of rows"),
     ],
 )
 def test_a_bad_file_is_named_and_what_it_should_hold_is_missing(
-    tmp_path: Path, data: bytes, reason: str
+    tmp_path: Path, data: bytes, place: str, reason: str
 ) -> None:
     shutil.copytree(FIXTURE, tmp_path / "snips")
     (tmp_path / "snips" / TRAIN).write_bytes(data)
     source, samples = read(tmp_path / "snips")
-    assert [(r.where, r.reason) for r in source.ledger.rejected] == [(TRAIN, reason)]
+    assert [(r.where, r.reason) for r in source.ledger.rejected] == [(TRAIN + place, reason)]
     assert source.ledger.missing == ["PlaySong/train_PlaySong_full.json"]
     assert len(samples) == 3

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from coalm.config import ConfigModel
 
-SourceName = Literal["snips", "sgd", "sgd_calls", "sealtools"]
+SourceName = Literal["snips", "sgd", "sgd_calls", "hammer", "toolace", "sealtools", "toolalpaca"]
+Shape = Literal["conversations", "alpaca", "messages", "parquet"]
+"""What a row of a file looks like."""
+Output = Literal["alpaca", "messages", "parquet"]
 
 
 class SourceConfig(ConfigModel):
@@ -23,18 +26,12 @@ class SourceConfig(ConfigModel):
     """At most this many samples, drawn evenly from all of them."""
 
 
-class SnipsConfig(SourceConfig):
-    """SNIPS sentences: single-turn dialogue states."""
+class OfferConfig(SourceConfig):
+    """A source with functions on offer."""
 
-
-class SgdFilesConfig(SourceConfig):
-    """What the two readers of Schema-Guided Dialogue share."""
-
-    split: Literal["train", "dev", "test"] = "train"
-    """Which part of SGD; our own validation split is cut from it by dialogue."""
-    tools: str = "own+2"
-    """Functions on offer: `own` (all of the dialogue's services), `own+N` (and N of others) or
-    `all` (every one in the part's schema file)."""
+    tools: str = "own"
+    """Functions on offer: `own` (those that belong to the sample), `own+N` (and N others that do
+    another job) or `all` (every function of the source)."""
 
     @field_validator("tools")
     @classmethod
@@ -46,8 +43,27 @@ class SgdFilesConfig(SourceConfig):
 
     @property
     def distractors(self) -> int | None:
-        """How many functions of other services are offered; None for all of them."""
+        """How many functions of other samples are offered; None for all of them."""
         return None if self.tools == "all" else int(self.tools.partition("+")[2] or 0)
+
+
+class SnipsConfig(OfferConfig):
+    """SNIPS sentences: single-turn dialogue states."""
+
+    tools: str = "all"
+    """Intents on offer; a sentence's own is the one it has."""
+
+
+class SgdFilesConfig(OfferConfig):
+    """What the two readers of Schema-Guided Dialogue share."""
+
+    split: Literal["train", "dev", "test"] = "train"
+    """Which part of SGD; our own validation split is cut from it by dialogue."""
+    schema_variant: Literal["original", "v1", "v2", "v3", "v4", "v5"] = "original"
+    """Names and descriptions of services, slots and functions: SGD's or one of SGD-X's five
+    paraphrases. What is said stays the same."""
+    tools: str = "own+2"
+    """Functions on offer; a dialogue's own are all of its services."""
 
 
 class SgdConfig(SgdFilesConfig):
@@ -65,11 +81,52 @@ class SgdCallsConfig(SgdFilesConfig):
     """Share of the turns that plainly need no call that become samples with an empty list."""
 
 
-class SealToolsConfig(SourceConfig):
+class HammerConfig(OfferConfig):
+    """xLAM and irrelevance rows as function calls in JSON, with function masking."""
+
+    mode: Literal["clean", "compatible"] = "clean"
+    """`compatible` masks exactly as Hammer's published script does, its random numbers and its
+    false values included; `clean` masks names the same way, but changes nothing that was right."""
+    passes: int = Field(default=3, ge=1)
+    """How often every row occurs, each time masked anew; 3 in Hammer."""
+    masked: float = Field(default=2 / 3, ge=0.0, le=1.0)
+    """Share of the rows that are masked; 2/3 in Hammer."""
+
+    @model_validator(mode="after")
+    def _published(self) -> HammerConfig:
+        if self.mode == "compatible" and (self.passes, self.masked, self.tools) != _PUBLISHED:
+            raise ValueError(
+                "mode compatible has Hammer's own passes (3), masked (2/3) and tools (own); "
+                "leave them out, or use mode clean"
+            )
+        return self
+
+
+_PUBLISHED = (3, 2 / 3, "own")
+
+
+class ToolAceConfig(OfferConfig):
+    """ToolACE conversations as calls in Python notation."""
+
+
+class SealToolsConfig(OfferConfig):
     """Seal-Tools requests as function calls in JSON."""
 
-    distractors: int = Field(default=3, ge=0)
-    """Further functions on offer, from other corners of the same field."""
+    tools: str = "own+3"
+    """Functions on offer; a request's own are those that its calls need. The others are from other
+    corners of the same field."""
+    parts: tuple[Literal["train", "dev", "test_in_domain", "test_out_domain"], ...] = (
+        "train",
+        "dev",
+    )
+    """Files to read. The tests are for who does not evaluate on Seal-Tools."""
+
+
+class ToolAlpacaConfig(OfferConfig):
+    """ToolAlpaca requests as function calls in JSON."""
+
+    parts: tuple[Literal["train", "eval_simulated", "eval_real"], ...] = ("train",)
+    """Files to read. The evaluation parts are for who does not evaluate on ToolAlpaca."""
 
 
 class DataConfig(ConfigModel):
@@ -77,8 +134,15 @@ class DataConfig(ConfigModel):
 
     output_dir: Path
     """Folder that gets the rows and the manifest; a former build in it is replaced."""
+    outputs: tuple[Output, ...] = ("alpaca",)
+    """Shapes to write beside the conversations, which are always written: `alpaca` rows, OpenAI-style
+    `messages` with tools, and `parquet` with both."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that share the work; null takes one per core. The rows do not depend on it."""
     sources: tuple[SourceName, ...]
     """Which sources to build from; their settings stand in the sections below."""
+    optional: tuple[SourceName, ...] = ()
+    """Those of the sources that may lack their files: then they are left out, and it is said."""
     root: Path | None = None
     """Folder with `snips/`, `sgd/`, ... to read instead of COALM_DATA and the cache."""
     seed: int = 7
@@ -90,13 +154,19 @@ class DataConfig(ConfigModel):
     on_violation: Literal["fail", "drop"] = "fail"
     """What to do with samples that violate a criterion of the validation: write no data set, or
     leave them out, counted and named."""
+    tool_text: Literal["full", "names"] = "full"
+    """How prompts show the functions on offer: with signature and meaning, or by name alone.
+    Dialogue states always list the slots."""
     instructions: dict[str, Path] = Field(default_factory=dict)
     """Format name to a file with an instruction text that replaces ours in the Alpaca rows."""
 
     snips: SnipsConfig = SnipsConfig()
     sgd: SgdConfig = SgdConfig()
     sgd_calls: SgdCallsConfig = SgdCallsConfig()
+    hammer: HammerConfig = HammerConfig()
+    toolace: ToolAceConfig = ToolAceConfig()
     sealtools: SealToolsConfig = SealToolsConfig()
+    toolalpaca: ToolAlpacaConfig = ToolAlpacaConfig()
 
     @field_validator("sources")
     @classmethod
@@ -107,6 +177,13 @@ class DataConfig(ConfigModel):
             if value.count(name) > 1:
                 raise ValueError(f"{name} is named twice; use its `weight` for more of it")
         return value
+
+    @model_validator(mode="after")
+    def _optional_ones_are_named(self) -> DataConfig:
+        for name in self.optional:
+            if name not in self.sources:
+                raise ValueError(f"optional names {name}, which is not among the sources")
+        return self
 
     def settings(self, name: str) -> SourceConfig:
         """The section of one source."""

@@ -7,6 +7,7 @@ What is damaged is rejected by name in the ledger, and everything else is still 
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import json
@@ -27,7 +28,12 @@ from coalm.errors import DataError
 from coalm.formats.text import well_formed
 
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+_BETWEEN = re.compile(r"\s*(?:,\s*|(?=\]))")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
+
+
+class MissingFilesError(DataError):
+    """A source has no file where it looks for them."""
 
 
 class RawFile(NamedTuple):
@@ -45,10 +51,12 @@ class Copy:
         """Look at `root`, the user's folder; with `asset`, files are held against its checksums.
 
         Raises:
-            DataError: there is nothing at `root`.
+            MissingFilesError: there is nothing at `root`.
         """
         if not root.exists():
-            raise DataError(f"{root}: no such file or folder; set `path` or `root`, or COALM_DATA")
+            raise MissingFilesError(
+                f"{root}: no such file or folder; set `path` or `root`, or COALM_DATA"
+            )
         self.root = root
         self._asset = assets.get(asset) if asset else None
 
@@ -59,7 +67,7 @@ class Copy:
         publisher lists, but this copy lacks, are written down as missing at the end.
 
         Raises:
-            DataError: no file matches; the message gives the example path.
+            MissingFilesError: no file matches; the message gives the example path.
         """
         seen: set[str] = set()
         for raw in self._all(wanted, seen, ledger):
@@ -69,7 +77,7 @@ class Copy:
                 yield raw
         if not seen:
             fault = " ".join(ledger.rejected[-1]) if ledger.rejected else "is it the right folder?"
-            raise DataError(f"{self.root}: no file such as {example} here; {fault}")
+            raise MissingFilesError(f"{self.root}: no file such as {example} here; {fault}")
         ledger.missing += sorted(set(self._expected(wanted, seen)) - {*map(self._short, seen)})
 
     def _all(self, wanted: re.Pattern[str], seen: set[str], ledger: Ledger) -> Iterator[RawFile]:
@@ -162,22 +170,12 @@ def _tar_members(
                 yield name, stream.read() if stream else b""
 
 
-def decode(raw: RawFile, ledger: Ledger) -> str | None:
-    """The text of a file; None, and a rejection, when its bytes are not UTF-8.
-
-    Surrogate pairs that were written as two code points (SNIPS has one) are joined.
-    """
-    try:
-        return well_formed(raw.data.decode("utf-8-sig", "surrogatepass"))
-    except UnicodeDecodeError as e:
-        ledger.reject(raw.path, "not UTF-8", str(e))
-        return None
-
-
 def read_json(raw: RawFile, ledger: Ledger) -> Any:
     """The JSON value of a file; None, and a rejection, when there is none."""
-    text = decode(raw, ledger)
-    if text is None:
+    try:
+        text = _text(raw.data)
+    except UnicodeDecodeError as e:
+        ledger.reject(raw.path, "not UTF-8", str(e))
         return None
     if not text.strip():
         ledger.reject(raw.path, "empty file")
@@ -191,18 +189,82 @@ def read_json(raw: RawFile, ledger: Ledger) -> Any:
 
 def read_lines(raw: RawFile, ledger: Ledger) -> Iterator[tuple[int, Any]]:
     """(line number from 1, JSON value) of every good line of a JSON-lines file."""
-    text = decode(raw, ledger)
-    if text is None:
+    if not raw.data.strip():
+        ledger.reject(raw.path, "empty file")
+    for number, line in enumerate(raw.data.split(b"\n"), start=1):
+        if line.strip():
+            yield from _row(line, number, f"{raw.path}:{number}", ledger)
+
+
+def read_rows(raw: RawFile, ledger: Ledger, key: str | None = None) -> Iterator[tuple[int, Any]]:
+    """(row number from 1, JSON value) of every good row of a JSON list; with `key`, of an object's.
+
+    A file that is cut off or damaged somewhere still gives the rows before the damage, and where
+    only the bytes of some rows are wrong, all others.
+    """
+    try:
+        rows = json.loads(_text(raw.data))
+    except (ValueError, RecursionError):
+        yield from _salvaged(raw, ledger, key)
         return
+    if key is not None:
+        rows = rows.get(key) if isinstance(rows, dict) else None
+    if isinstance(rows, list):
+        yield from enumerate(rows, start=1)
+    else:
+        within = f" under {key!r}" if key is not None else ""
+        ledger.reject(raw.path, "not a list of rows", f"no list{within}")
+
+
+def _text(data: bytes) -> str:
+    """Bytes as text; surrogate pairs written as two code points (SNIPS has one) are joined."""
+    return well_formed(data.decode("utf-8-sig", "surrogatepass"))
+
+
+def _row(data: bytes, number: int, where: str, ledger: Ledger) -> Iterator[tuple[int, Any]]:
+    """One row on its own."""
+    try:
+        yield number, json.loads(_text(data))
+    except UnicodeDecodeError as e:
+        ledger.reject(where, "not UTF-8", str(e))
+    except (ValueError, RecursionError) as e:
+        ledger.reject(where, "not JSON", str(e))
+
+
+def _salvaged(raw: RawFile, ledger: Ledger, key: str | None) -> Iterator[tuple[int, Any]]:
+    """The rows of a damaged list, one at a time, as far as they can be told apart."""
+    # bytes that are no UTF-8 stay as they are, so that each row can be judged alone
+    text = raw.data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     if not text.strip():
         ledger.reject(raw.path, "empty file")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+        return
+    name = rf"\{{\s*{re.escape(json.dumps(key))}\s*:\s*" if key is not None else ""
+    start = re.match(rf"\s*{name}\[(\s*)", text)
+    if not start:
+        ledger.reject(raw.path, "not a list of rows", "the file does not begin with one")
+        return
+    decoder, at, number = json.JSONDecoder(), start.end(), 0
+    while text[at : at + 1] != "]":
+        number += 1
+        where = f"{raw.path}: row {number}"
         try:
-            yield number, json.loads(line)
+            end = decoder.raw_decode(text, at)[1]
+            next_sign = _BETWEEN.match(text, end)
+            if next_sign is None:
+                raise ValueError(f"no comma or end of list after it: char {end}")
         except (ValueError, RecursionError) as e:
-            ledger.reject(f"{raw.path}:{number}", "not JSON", str(e))
+            # in a list with a line for each row, the next one is known by how far it is indented
+            at = text.find(f"{start[1]}{{", at) if "\n" in start[1] else -1
+            lost = "" if at > 0 else "; the rows after it are lost"
+            ledger.reject(where, "not JSON", f"{e}{lost}")
+            if at < 0:
+                return
+            at += len(start[1])
+            continue
+        yield from _row(text[at:end].encode("utf-8", "surrogateescape"), number, where, ledger)
+        at = next_sign.end()
+    if key is None and text[at + 1 :].strip():
+        ledger.reject(raw.path, "not JSON", f"text after the list: char {at + 1}")
 
 
 def first_fault(error: ValidationError) -> str:

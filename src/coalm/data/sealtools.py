@@ -31,7 +31,6 @@ from coalm.types import Conversation, Message, ToolCall, ToolSchema
 
 _FOLDER = r"(?:Seal-Tools_Dataset/)?"
 _TOOLS = re.compile(rf"{_FOLDER}tool\.jsonl")
-_ROWS = re.compile(rf"{_FOLDER}(?:train|dev|test_in_domain|test_out_domain)\.jsonl")
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _RESULT = re.compile(r"API_call_\d+")
 
@@ -77,6 +76,7 @@ class SealToolsSource:
         """Read `copy`; `seed` chooses the distractors."""
         self.ledger = Ledger()
         self._copy = copy
+        self._parts = config.parts
         self._distractors = config.distractors
         self._seed = seed
         self._schemas: dict[str, ToolSchema] = {}
@@ -90,7 +90,8 @@ class SealToolsSource:
         if not self._schemas:
             raise DataError(f"{self._copy.root}: tool.jsonl holds no readable tool")
         seen: set[str] = set()
-        for raw in self._copy.walk(_ROWS, "dev.jsonl", self.ledger):
+        rows = re.compile(rf"{_FOLDER}(?:{'|'.join(self._parts)})\.jsonl")
+        for raw in self._copy.walk(rows, f"{self._parts[-1]}.jsonl", self.ledger):
             for number, data in read_lines(raw, self.ledger):
                 yield from self._read_row(f"{raw.path}:{number}", data, seen)
 
@@ -151,6 +152,8 @@ class SealToolsSource:
         do the same job under different names, and then the answer would not be the only right one.
         """
         needed = list(dict.fromkeys(call.api for call in row.calling))
+        if self._distractors is None:
+            return tuple(self._schemas.values())
         fields = {self._fields[name] for name in needed}
         areas = sorted({_area(field) for field in fields})
         others = [

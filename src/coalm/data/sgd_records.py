@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from coalm.data.base import Ledger, Shard
-from coalm.data.files import Copy, RawFile, first_fault, read_json
+from coalm.data.files import Copy, RawFile, first_fault, read_json, read_rows
 from coalm.errors import DataError
 
 
@@ -172,15 +172,7 @@ class SgdFiles:
     def read_shard(self, shard: Shard) -> Iterator[Dialogue]:
         """All good dialogues of one file."""
         raw, seen = RawFile(shard.path, shard.data), set(shard.taken)
-        data = read_json(raw, self._ledger)
-        if data is None:
-            return
-        if not isinstance(data, list):
-            self._ledger.reject(
-                raw.path, "not a list of dialogues", f"it is a {type(data).__name__}"
-            )
-            return
-        for number, item in enumerate(data, start=1):
+        for number, item in read_rows(raw, self._ledger):
             where = f"{raw.path}: {_label(item, number)}"
             try:
                 dialogue = Dialogue.model_validate(item)

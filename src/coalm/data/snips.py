@@ -6,9 +6,10 @@ A file holds the sentences of one intent, cut into pieces; a piece with `entity`
         "entity": "restaurant_name"}, {"text": " for "}, {"text": "noon", "entity": "timeRange"}]}]}
 
 The answer is one call, named by the intent, with slot to value; a slot that occurs twice in the
-sentence has a list. All intents are on offer every time, in the same order, so that all samples
-share one instruction. Upstream: sonos/nlu-benchmark, folder `2017-06-custom-intent-engines`; the
-`train_*_full.json` files become train, the `validate_*.json` files validation.
+sentence has a list. By default all intents are on offer every time, in the same order, so that all
+samples share one instruction. Upstream: sonos/nlu-benchmark, folder
+`2017-06-custom-intent-engines`; the `train_*_full.json` files become train, the `validate_*.json`
+files validation.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from coalm.data.base import Ledger, Split, sample
 from coalm.data.config import SnipsConfig
-from coalm.data.files import Copy, RawFile, first_fault, read_json
+from coalm.data.files import Copy, RawFile, first_fault, read_rows
+from coalm.data.offers import Offers
 from coalm.types import Conversation, Message, ToolCall, ToolSchema
 
 _FILES = re.compile(
@@ -67,8 +69,9 @@ class SnipsSource:
     name = "snips"
 
     def __init__(self, copy: Copy, config: SnipsConfig, seed: int) -> None:
-        """Read `copy`; there is nothing to draw, so `seed` changes nothing."""
+        """Read `copy`; `seed` chooses further intents, where not all are on offer."""
         self.ledger = Ledger()
+        self._offers = Offers(config.distractors, seed)
         self._copy = copy
 
     def conversations(self) -> Iterator[Conversation]:
@@ -80,13 +83,15 @@ class SnipsSource:
             for sentence in _sentences(raw, self.ledger)
         ]
         tools = _tools(sentences)
+        self._offers.add(tools)
         held_out = {_normal(s.text) for s in sentences if s.split == "validation"}
         for sentence in sentences:
             if sentence.split == "train" and _normal(sentence.text) in held_out:
                 self.ledger.reject(sentence.where, "sentence is in the validation files too")
                 continue
             self.ledger.counts[f"{sentence.split} sentences"] += 1
-            yield _sample(sentence, tools)
+            own = [tool for tool in tools if tool.name == sentence.intent]
+            yield _sample(sentence, self._offers.offer(own, sentence.place))
         self.ledger.missing += _without_counterpart(sentences)
 
 
@@ -94,14 +99,7 @@ def _sentences(raw: RawFile, ledger: Ledger) -> Iterator[_Sentence]:
     name = raw.path.rpartition("/")[2]
     intent = raw.path.split("/")[-2]
     ledger.counts["files"] += 1
-    data = read_json(raw, ledger)
-    if data is None:
-        return
-    rows = data.get(intent) if isinstance(data, dict) else None
-    if not isinstance(rows, list):
-        ledger.reject(raw.path, "not a SNIPS file", f"no list of sentences under {intent!r}")
-        return
-    for number, row in enumerate(rows, start=1):
+    for number, row in read_rows(raw, ledger, key=intent):
         where = f"{raw.path}: row {number}"
         split: Split = "train" if name.startswith("train_") else "validation"
         place = f"{intent}/{split}/{number:05d}"

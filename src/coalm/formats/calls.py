@@ -7,7 +7,7 @@ and leading digits (ToolACE, function masking); only the signs of the notation i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import JsonValue
 
@@ -38,8 +38,12 @@ def write_calls(calls: Sequence[ToolCall]) -> str:
     return ", ".join(write_call(call) for call in calls)
 
 
-def read_calls(text: str) -> tuple[ToolCall, ...]:
+def read_calls(text: str, known: Collection[str] = ()) -> tuple[ToolCall, ...]:
     """All calls of `text`, which must hold nothing else; brackets around the list are optional.
+
+    Args:
+        text: what a model or a data set wrote.
+        known: names of functions that may hold signs of the notation, as in `Who's On(`.
 
     Raises:
         ParseError: the text is no such list; the message names the character.
@@ -47,8 +51,9 @@ def read_calls(text: str) -> tuple[ToolCall, ...]:
     scanner = Scanner(text)
     bracketed = scanner.take("[")
     calls: list[ToolCall] = []
+    longest_first = sorted(known, key=len, reverse=True)
     while not (scanner.take("]") if bracketed else scanner.at_end()):
-        calls.append(_read_call(scanner))
+        calls.append(_read_call(scanner, longest_first))
         # models put calls on lines of their own as often as they use commas
         scanner.take(",")
     if not scanner.at_end():
@@ -56,9 +61,11 @@ def read_calls(text: str) -> tuple[ToolCall, ...]:
     return tuple(calls)
 
 
-def _read_call(scanner: Scanner) -> ToolCall:
-    name = _read_name(scanner, "a function name")
-    scanner.expect("(")
+def _read_call(scanner: Scanner, known: Sequence[str]) -> ToolCall:
+    name = next((name for name in known if scanner.take(f"{name}(")), None)
+    if name is None:
+        name = _read_name(scanner, "a function name")
+        scanner.expect("(")
     arguments: dict[str, JsonValue] = {}
     while not scanner.take(")"):
         key = _read_name(scanner, "an argument name")

@@ -43,7 +43,7 @@ class JsonCallsFormat:
         """See `PromptFormat.render_alpaca`."""
         turn = split_turn(conversation)
         instruction = self._instructions.fill(
-            {"context": turn.context, "tools": json_list(conversation.tools)}
+            {"context": turn.context, "tools": json_list(conversation)}
         )
         query = "".join(_query_line(message) for message in (*turn.history, *turn.current))
         return AlpacaPrompt(instruction, f"[BEGIN OF QUERY]\n{query}\n[END OF QUERY]")

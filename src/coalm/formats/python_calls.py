@@ -40,7 +40,7 @@ class PythonCallsFormat:
         """See `PromptFormat.render_alpaca`."""
         turn = split_turn(conversation)
         instruction = self._instructions.fill(
-            {"context": turn.context, "tools": json_list(conversation.tools)}
+            {"context": turn.context, "tools": json_list(conversation)}
         )
         return AlpacaPrompt(
             instruction, "\n".join(_line(message) for message in (*turn.history, *turn.current))

@@ -52,7 +52,7 @@ class ReactFormat:
         instruction = self._instructions.fill(
             {
                 "context": turn.context,
-                "tools": signature_list(conversation.tools),
+                "tools": signature_list(conversation),
                 "history": "\n".join(self._text(message) for message in turn.history),
             }
         )

@@ -1,16 +1,25 @@
-"""Tools as a model reads them: numbered signatures for ReAct, a JSON list for function calls."""
+"""Tools as a model reads them: numbered signatures for ReAct, a JSON list for function calls.
+
+A conversation whose `meta` has `"tool_text": "names"` shows the bare names of its tools.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from pydantic import JsonValue
 
 from coalm.formats.text import write_json, write_value
-from coalm.types import ToolSchema
+from coalm.types import Conversation, ToolSchema
+
+TOOL_TEXT = "tool_text"
+"""Key of `Conversation.meta`: `names`, or `full` as without it."""
 
 
-def signature_list(tools: Sequence[ToolSchema]) -> str:
+def names_only(conversation: Conversation) -> bool:
+    """Whether the conversation's tools are shown by name alone."""
+    return conversation.meta.get(TOOL_TEXT) == "names"
+
+
+def signature_list(conversation: Conversation) -> str:
     """One numbered entry per tool: signature with types, purpose, then its parameters' meanings.
 
     Optional parameters carry a question mark, closed value sets are spelled out::
@@ -18,6 +27,9 @@ def signature_list(tools: Sequence[ToolSchema]) -> str:
         1. FindRestaurants(city: string, price_range?: "cheap" | "moderate") - Search by city
            city: city where the restaurant is
     """
+    tools = conversation.tools
+    if names_only(conversation):
+        return "\n".join(f"{number}. {tool.name}" for number, tool in enumerate(tools, start=1))
     return "\n".join(
         "\n".join([f"{number}. {_signature(tool)}", *_meanings(tool)])
         for number, tool in enumerate(tools, start=1)
@@ -59,9 +71,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def json_list(tools: Sequence[ToolSchema]) -> str:
+def json_list(conversation: Conversation) -> str:
     """The tools as one line of JSON, parameters flat (name -> type, description), as in xLAM."""
-    return write_json([_flat(tool) for tool in tools])
+    if names_only(conversation):
+        return write_json([{"name": tool.name} for tool in conversation.tools])
+    return write_json([_flat(tool) for tool in conversation.tools])
 
 
 def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
