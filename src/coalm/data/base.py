@@ -2,7 +2,8 @@
 
 One sample is one `Conversation` whose last message is the assistant's message to learn; its `meta`
 holds `source`, `skill` (TOD, LA or CRA), `format` (a name of `coalm.formats`), `group` (samples of
-one group always fall into the same split) and, where the original data are split, `split`; and where people annotated the calls, `said` (see `Said`).
+one group always fall into the same split), `split` where the original data are split, and `said`
+(see `Said`) where people annotated what calls rest on.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ Skill = Literal["TOD", "LA", "CRA"]
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
-Watch = Callable[[str], None]
-"""Told, for a progress display, where each sample that is read belongs."""
+Watch = Callable[[str, int], None]
+"""Told, for a progress display, where the next samples belong, and how many were read."""
 
 _Item = TypeVar("_Item")
 

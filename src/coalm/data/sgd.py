@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from coalm.data import thoughts
-from coalm.data.base import Ledger, Shard, chance, sample
+from coalm.data.base import Ledger, Said, Shard, chance, sample
 from coalm.data.config import SgdCallsConfig, SgdConfig, SgdFilesConfig
 from coalm.data.files import Copy
 from coalm.data.sgd_exchanges import Exchange, Fault, read_exchanges
@@ -194,7 +194,7 @@ class SgdCallsSource(_Sgd):
 
 
 def _new(exchange: Exchange, known: Sequence[Said]) -> list[Said]:
-    """What the annotators know about the words behind the call, if there is one, and is not known."""
+    """What SGD knows about the words behind a call, without what is `known` already."""
     arguments = exchange.call.arguments if exchange.call else {}
     found = [
         Said(slot, str(value), words)

@@ -74,9 +74,15 @@ class Exchange:
         None when the value itself was said or the schema gave it; empty when SGD has the value in
         the user's state, but no words for it that occur ("economical": moderate).
         """
-        if slot not in self.forms or _is_said(self.parameters[slot], self.heard):
+        if slot not in self.forms:
             return None
-        said = [form for form in self.forms[slot] if _is_said(form, self.heard)]
+        forms = self.forms[slot]
+        if self.parameters[slot] in ("True", "False"):
+            # these are names of values: "that is true" says nothing about a slot
+            forms = [form for form in forms if form != self.parameters[slot]]
+        elif _is_said(self.parameters[slot], self.heard):
+            return None
+        said = [form for form in forms if _is_said(form, self.heard)]
         return said[-1] if said else ""
 
     def acts(self) -> list[str]:
