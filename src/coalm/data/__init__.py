@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 
 from coalm import assets
 from coalm.data.base import Ledger, Rejection, Source
@@ -13,6 +14,7 @@ from coalm.data.build import build
 from coalm.data.config import DataConfig, SourceName
 from coalm.data.files import Copy
 from coalm.data.manifest import Manifest, read_manifest
+from coalm.data.optional import OptionalSource
 from coalm.data.stats import CountTokens, statistics
 from coalm.data.tally import Rows
 
@@ -35,7 +37,10 @@ SOURCES: dict[SourceName, tuple[str, str]] = {
     "snips": ("coalm.data.snips.SnipsSource", "snips"),
     "sgd": ("coalm.data.sgd.SgdSource", "sgd"),
     "sgd_calls": ("coalm.data.sgd.SgdCallsSource", "sgd"),
+    "hammer": ("coalm.data.hammer.HammerSource", "xlam"),
+    "toolace": ("coalm.data.toolace.ToolAceSource", "toolace"),
     "sealtools": ("coalm.data.sealtools.SealToolsSource", "sealtools"),
+    "toolalpaca": ("coalm.data.toolalpaca.ToolAlpacaSource", "toolalpaca"),
 }
 """Source to the class that reads it and to the asset (also the folder) that holds its files."""
 
@@ -44,10 +49,15 @@ def load_sources(config: DataConfig) -> list[Source]:
     """The sources of a configuration, ready to be read.
 
     Raises:
-        AssetError: the files of a source are not on this machine.
+        AssetError: the files of a source that is not optional are not on this machine.
         DataError: there is nothing where the configuration points to.
     """
-    return [_load(name, config) for name in config.sources]
+    return [
+        OptionalSource(name, partial(_load, name, config))
+        if name in config.optional
+        else _load(name, config)
+        for name in config.sources
+    ]
 
 
 def _load(name: SourceName, config: DataConfig) -> Source:
