@@ -216,6 +216,13 @@ def test_a_tool_that_hangs_is_an_observation(
     assert quick.content == "0"
 
 
+def test_a_tool_that_ends_after_its_time_harms_nobody() -> None:
+    box = waiting_box(0.05)
+    assert "no result" in box.execute(wait_calls(0.3)[0]).content
+    time.sleep(0.4)  # pytest fails on an error in the thread
+    assert box.execute(wait_calls(0)[0]).content == "0"
+
+
 def test_tools_without_a_time_limit_run_in_the_callers_thread_in_their_place() -> None:
     ran: list[Any] = []
 

@@ -161,6 +161,7 @@ class _LateError(Exception):
 def _in_thread(run: _Job) -> Future[object]:
     """Start `run` in a thread that does not keep the program from ending."""
     future: Future[object] = Future()
+    future.set_running_or_notify_cancel()  # so that nobody can cancel what cannot be stopped
 
     def work() -> None:
         try:
