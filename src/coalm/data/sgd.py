@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from coalm.data import thoughts
 from coalm.data.base import Ledger, Said, Shard, chance, sample
@@ -24,6 +24,7 @@ from coalm.data.files import Copy
 from coalm.data.sgd_exchanges import Exchange, Fault, read_exchanges
 from coalm.data.sgd_functions import Catalogue, Offer
 from coalm.data.sgd_records import Dialogue, SgdFiles
+from coalm.data.sgd_variants import VARIANTS, Renaming
 from coalm.types import Conversation, Message
 
 TODAY = datetime.date(2019, 3, 1)
@@ -38,7 +39,14 @@ class _Sgd(ABC):
     def __init__(self, copy: Copy, config: SgdFilesConfig, seed: int) -> None:
         self.ledger = Ledger()
         self._files = SgdFiles(copy, config.split, self.ledger)
-        self._catalogue = Catalogue(self._files.services, config.distractors, seed)
+        self._services = self._files.services
+        self._variant, self._renaming = "", None
+        if config.schema_variant != "original":
+            self._variant = f"/{config.schema_variant}"
+            path = f"{VARIANTS}{self._variant}/{config.split}/schema.json"
+            self._services = self._files.read_schema(path)
+            self._renaming = Renaming(self._files.services, list(self._services.values()), path)
+        self._catalogue = Catalogue(self._services, config.distractors, seed)
 
     def conversations(self) -> Iterator[Conversation]:
         """See `Source.conversations`."""
@@ -52,19 +60,24 @@ class _Sgd(ABC):
     def read_shard(self, shard: Shard) -> Iterator[Conversation]:
         """See `ShardedSource.read_shard`."""
         for dialogue in self._files.read_shard(shard):
+            if self._renaming is not None:
+                dialogue = self._renaming.dialogue(dialogue)
             yield from self._samples(dialogue)
 
     @abstractmethod
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]: ...
 
     def _group(self, dialogue: Dialogue) -> str:
-        """One name for both sources, so that they put a dialogue into the same split."""
+        """One name for both sources and all variants: they put a dialogue into the same split."""
         return f"sgd/{self._files.part}/{dialogue.dialogue_id}"
+
+    def _place(self, dialogue: Dialogue, turn: int) -> str:
+        return f"{self._group(dialogue)}{self._variant}/{turn:02d}"
 
     def _exchanges(
         self, dialogue: Dialogue, offer: Offer, result_rows: int | None
     ) -> Iterator[Exchange]:
-        return read_exchanges(dialogue, self._files.services, offer, result_rows)
+        return read_exchanges(dialogue, self._services, offer, result_rows)
 
 
 class SgdSource(_Sgd):
@@ -85,11 +98,11 @@ class SgdSource(_Sgd):
             key = f"{dialogue.dialogue_id}/{exchange.turn}"
             fault = exchange.fault
             history.append(Message(role="user", content=exchange.user))
+            said += [item for item in exchange.said() if item not in said]
             if exchange.call and not (fault and fault.part == "call"):
                 self.ledger.counts["calls"] += 1
                 thought = thoughts.before_call(exchange, key)
                 call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
-                said += _new(exchange, said)
                 yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer, said)
                 history += [call, exchange.observation]
             thought = thoughts.before_reply(exchange, key)
@@ -123,7 +136,7 @@ class SgdSource(_Sgd):
         )
 
     def _id(self, dialogue: Dialogue, turn: int, part: str) -> str:
-        return f"{self._group(dialogue)}/{turn:02d}/{part}"
+        return f"{self._place(dialogue, turn)}/{part}"
 
     def _reject(self, dialogue: Dialogue, exchange: Exchange, fault: Fault) -> None:
         """Name the false sample and every later one of the dialogue."""
@@ -156,7 +169,7 @@ class SgdCallsSource(_Sgd):
         group = self._group(dialogue)
         for exchange in self._exchanges(dialogue, offer, None):
             history.append(Message(role="user", content=exchange.user))
-            sample_id = f"{group}/{exchange.turn:02d}/json"
+            sample_id = f"{self._place(dialogue, exchange.turn)}/json"
             fault = exchange.fault
             if fault and fault.part == "call":
                 self.ledger.reject(sample_id, fault.reason, fault.detail)
@@ -171,7 +184,7 @@ class SgdCallsSource(_Sgd):
                     skill="LA",
                     prompt_format="json_calls",
                     group=group,
-                    said=_new(exchange, ()),
+                    said=exchange.said(),
                 )
             if fault:
                 self._reject_later(dialogue, exchange, fault)
@@ -189,19 +202,8 @@ class SgdCallsSource(_Sgd):
     def _reject_later(self, dialogue: Dialogue, exchange: Exchange, fault: Fault) -> None:
         for turn in range(exchange.turn + 2, len(dialogue.turns), 2):
             if dialogue.turns[turn].frames[0].service_call:
-                where = f"{self._group(dialogue)}/{turn:02d}/json"
+                where = f"{self._place(dialogue, turn)}/json"
                 self.ledger.reject(where, "follows a turn that was dropped", fault.reason)
-
-
-def _new(exchange: Exchange, known: Sequence[Said]) -> list[Said]:
-    """What SGD knows about the words behind a call, without what is `known` already."""
-    arguments = exchange.call.arguments if exchange.call else {}
-    found = [
-        Said(slot, str(value), words)
-        for slot, value in arguments.items()
-        if (words := exchange.words(slot)) is not None
-    ]
-    return [item for item in found if item not in known]
 
 
 def _today() -> Message:

@@ -136,11 +136,15 @@ class SgdFiles:
         self.part = part
         self._copy = copy
         self._ledger = ledger
-        self.services: Mapping[str, Service] = self._read_schema()
+        self.services: Mapping[str, Service] = self.read_schema(f"{part}/schema.json")
         """By name, in the order of the file."""
 
-    def _read_schema(self) -> dict[str, Service]:
-        path = f"{self.part}/schema.json"
+    def read_schema(self, path: str) -> dict[str, Service]:
+        """The services of one schema file by name, in the order of the file.
+
+        Raises:
+            DataError: it is missing or not a schema.
+        """
         ledger = Ledger()
         # only the first: to look through every archive to its end would take seconds
         raw = next(self._copy.walk(re.compile(re.escape(path)), path, ledger), None)
