@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from coalm import assets
-from coalm.assets import Asset, Repository, Wheel
+from coalm import assets, origins
+from coalm.assets import Asset
 from coalm.errors import AssetError
+from coalm.origins import Repository, Wheel
 
 REAL = os.environ.get("COALM_DATA", "")
 """The user's own data sets, before a test changes the setting."""
@@ -100,7 +101,7 @@ class Upstream:
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     upstream = Upstream()
-    monkeypatch.setattr(assets, "_GITHUB", upstream.address)
+    monkeypatch.setattr(origins, "_GITHUB", upstream.address)
     thread = threading.Thread(target=upstream.server.serve_forever, args=(0.01,))
     thread.start()
     yield upstream
@@ -384,7 +385,7 @@ def test_a_moved_file_names_address_and_both_ways(upstream: Upstream) -> None:
 
 
 def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets, "_GITHUB", "http://127.0.0.1:9")
+    monkeypatch.setattr(origins, "_GITHUB", "http://127.0.0.1:9")
     text = message(lambda: assets.fetch("toy"))
     assert re.match(r"toy/schema.json: cannot be fetched \(.*refused.*\); it comes from", text)
 

@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 LADDER = (
-    ("errors", "types", "config", "yaml_text", "jsonl", "assets", "page"),
+    ("errors", "types", "config", "yaml_text", "jsonl", "origins", "assets", "memo", "page"),
     ("tools", "formats", "chat_template"),
     ("engines", "world"),
     ("agent",),

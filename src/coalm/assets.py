@@ -1,6 +1,6 @@
 """Every file that coalm does not write itself: where it comes from, its sha256, where it lies.
 
-An asset is a named set of files, each at a fixed commit of a public repository or a wheel of PyPI;
+An asset is a named set of files of public repositories, data sets of a hub or wheels of PyPI;
 `assets.json` lists them with their checksums. An asset is looked for in two places:
 
 1. `$COALM_DATA/<asset>`: the user's own copy, or a part of it. Files may lie there under the
@@ -15,15 +15,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import lzma
 import os
-import subprocess
-import sys
 import tarfile
-import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -39,64 +33,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from coalm.errors import AssetError
+from coalm.origins import DownloadError, Hub, Repository, Wheel
 
-_GITHUB = "https://raw.githubusercontent.com"
-_TIMEOUT = 30.0  # seconds without a byte
 _ARCHIVES = ("*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.tar.xz")
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
-
-
-class _DownloadError(Exception):
-    """Why a download failed, in a few words."""
-
-
-class Repository(BaseModel):
-    """Files at a fixed commit of a GitHub repository."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    repository: str
-    commit: str
-    folder: str = ""
-    """Upstream folder, with its slash, that the asset's paths leave out."""
-    files: dict[str, str | None]
-    """Path inside the asset to sha256; None where no checksum is known."""
-
-    def address(self, path: str) -> str:
-        """Official address of one file."""
-        return f"{_GITHUB}/{self.repository}/{self.commit}/{self.folder}{path}"
-
-    def download(self, path: str) -> bytes:
-        """The bytes of one file, from its official address."""
-        return _download(self.address(path))
-
-
-class Wheel(BaseModel):
-    """A wheel of PyPI, which is the only file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    requirement: str
-    folder: str = ""
-    files: dict[str, str | None]
-
-    def address(self, path: str) -> str:
-        """What to look for on PyPI."""
-        return f"PyPI ({self.requirement})"
-
-    def download(self, path: str) -> bytes:
-        """The wheel, by pip, so that the user's own indexes, proxies and certificates count."""
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-            command += ["--quiet", "--no-input", "--disable-pip-version-check", "--dest", folder]
-            try:
-                done = subprocess.run([*command, self.requirement], capture_output=True, text=True)
-            except OSError as e:
-                raise _DownloadError(f"{sys.executable} does not start: {e.strerror}") from e
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-                raise _DownloadError(f"pip: {lines[-1]}")
-            return next(Path(folder).glob("*.whl")).read_bytes()
 
 
 class Asset(BaseModel):
@@ -110,14 +50,19 @@ class Asset(BaseModel):
     licence: str
     megabytes: float
     """Rough size unpacked, for the reader's eyes only."""
-    origins: tuple[Repository | Wheel, ...]
+    origins: tuple[Repository | Wheel | Hub, ...]
 
     def paths(self, pattern: str = "*") -> list[str]:
         """Paths of all files that match, on this machine or not, sorted; `*` matches slashes."""
         found = [path for origin in self.origins for path in origin.files]
         return sorted(path for path in found if fnmatchcase(path, pattern))
 
-    def origin(self, path: str) -> Repository | Wheel:
+    @property
+    def hint(self) -> str:
+        """What has to be done before files can be fetched, for the end of an error message."""
+        return "".join(f"; {origin.hint}" for origin in self.origins if origin.hint)
+
+    def origin(self, path: str) -> Repository | Wheel | Hub:
         """Where one of the files comes from.
 
         Raises:
@@ -208,7 +153,7 @@ def locate(name: str) -> Path:
         reasons.insert(0, f"COALM_DATA={folder} {_lack(folder, name)}")
     raise AssetError(
         f"{name}: {', and '.join(reasons)}; run `coalm fetch {name}`, "
-        f"or set COALM_DATA to a folder that holds {name}/{everything[0]}"
+        f"or set COALM_DATA to a folder that holds {name}/{everything[0]}{asset.hint}"
     )
 
 
@@ -354,7 +299,7 @@ def _by_hand(asset: Asset, path: str) -> str:
     """Where a file comes from and the two ways to provide it, for the end of an error message."""
     return (
         f"it comes from {asset.origin(path).address(path)}; set COALM_DATA to a folder that "
-        f"holds {asset.name}/{path}, or put the file at {_cache(asset) / path}"
+        f"holds {asset.name}/{path}, or put the file at {_cache(asset) / path}{asset.hint}"
     )
 
 
@@ -368,7 +313,7 @@ def _store(asset: Asset, path: str) -> None:
     label, hint = f"{asset.name}/{path}", _by_hand(asset, path)
     try:
         data = asset.origin(path).download(path)
-    except _DownloadError as e:
+    except DownloadError as e:
         raise AssetError(f"{label}: cannot be fetched ({e}); {hint}") from e
     if wrong := _mismatch(asset, path, data):
         raise AssetError(f"{label}: not the expected file, {wrong}; {hint}")
@@ -377,21 +322,6 @@ def _store(asset: Asset, path: str) -> None:
     scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     scratch.write_bytes(data)
     scratch.replace(target)
-
-
-def _download(url: str) -> bytes:
-    """The bytes at an address."""
-    # The server packs JSON about tenfold when asked to.
-    request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            data = answer.read()
-            packed = answer.headers.get("Content-Encoding") == "gzip"
-            return gzip.decompress(data) if packed else data
-    except (OSError, EOFError, zlib.error, http.client.HTTPException) as e:
-        if isinstance(e, urllib.error.HTTPError):
-            e.close()
-        raise _DownloadError(str(e)) from e
 
 
 def _progress() -> Progress:

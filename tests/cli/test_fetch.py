@@ -7,9 +7,10 @@ import typer
 from typer.testing import CliRunner
 
 from coalm import assets
-from coalm.assets import Asset, Repository
+from coalm.assets import Asset
 from coalm.cli.fetch import fetch
 from coalm.errors import AssetError
+from coalm.origins import Repository
 
 TOY = Asset(
     name="toy",
@@ -80,7 +81,7 @@ def test_a_wrong_name_stops_before_anything_is_fetched(user_data: Path) -> None:
         run("toy", "snip")
     assert str(caught.value) == (
         "'snip' is nothing to fetch; there are: smollm2-wheel, snips, sgd, apibank, hammer, "
-        "sealtools, toolalpaca, bfcl-wheel, multiwoz, toy, smollm2-135m-instruct"
+        "xlam, toolace, sealtools, toolalpaca, bfcl-wheel, multiwoz, toy, smollm2-135m-instruct"
     )
 
 
