@@ -74,6 +74,19 @@ def test_train_then_the_same_again_then_merge(recipe: Path) -> None:
     assert (whole / "model.safetensors").is_file()
 
 
+def test_plan_says_what_it_takes_and_trains_nothing(recipe: Path) -> None:
+    planned = coalm("train", "--plan", "-c", recipe, "--gpu", "h200", "--devices", "2")
+    assert planned.returncode == 0, planned.stderr
+    assert "trained 16,384" in planned.stdout
+    assert "GB on each H200 of 141 GB" in planned.stdout
+    assert "counted with the model's tokenizer" in planned.stdout
+    assert not recipe.with_name("run").exists()
+
+    unknown = coalm("train", "--plan", "-c", recipe, "--gpu", "abacus")
+    assert unknown.returncode == 1
+    assert "no data sheet of 'abacus' is known; use one of L4," in unknown.stderr
+
+
 def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(recipe: Path) -> None:
     log = recipe.with_name("run") / "log.jsonl"
     command = [sys.executable, "-m", "coalm", "train", "-c", str(recipe)]

@@ -10,6 +10,8 @@ from coalm.config import load_config
 from coalm.engines.config import ModelConfig
 from coalm.errors import ConfigError
 from coalm.train.config import PeftConfig, TrainConfig
+from coalm.train.gpus import find_gpu
+from coalm.train.plan import make_plan
 
 # Every key of Oumi's CoALM training files, in our own order and with values of our own; TARGET
 # stands for the three spellings that its releases have.
@@ -129,6 +131,22 @@ def test_a_published_file_loads_unchanged(tmp_path: Path, target: str) -> None:
     assert data.train.train_target == data.validation.train_target == "all_assistant_turns"
     assert (data.train.seed, data.validation.seed) == (2, 3)
     assert data.train.datasets[0].shuffle
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "meta-llama/Llama-3.3-70B-Instruct",
+        "meta-llama/Llama-3.1-405B-Instruct",
+    ],
+)
+def test_a_published_file_can_be_planned(tmp_path: Path, target: str, model: str) -> None:
+    text = PUBLISHED.replace("TARGET", target).replace("some-lab/some-model", model)
+    plan = make_plan(load(tmp_path, text)[0], find_gpu("H100"), devices=8)
+    assert plan.data.samples == 311_583
+    assert plan.rows[0].memory.total > 0
 
 
 def test_a_published_file_has_the_warnings_that_it_should(tmp_path: Path) -> None:

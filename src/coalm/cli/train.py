@@ -28,6 +28,13 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is in training.output_dir.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it takes: memory, tokens, hours.")
+    ] = False,
+    gpu: Annotated[str, typer.Option(help="With --plan: the accelerator.")] = "H100",
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="With --plan: how many; else several numbers.")
+    ] = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Fine-tune a model; the same command again goes on where a stopped run was.
@@ -44,6 +51,13 @@ def train(
     for warning in loaded.warnings:
         typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
     _load_packages()
+    if plan:
+        from coalm.train.gpus import find_gpu
+        from coalm.train.plan import make_plan
+        from coalm.train.plan_report import show_plan
+
+        show_plan(Console(), make_plan(loaded.config, find_gpu(gpu), devices=devices))
+        return
     from coalm.train.run import train as run_training
 
     result = run_training(loaded.config, overwrite=overwrite, console=Console())
@@ -90,6 +104,10 @@ def _load_packages() -> None:
         if find_spec(package) is None:
             raise MissingExtraError(package, "train")
 
-    from transformers.utils import logging
+    import logging
 
-    logging.disable_progress_bar()  # its bars would break ours
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # its bars would break ours
+    # It looks for a faster CPU kernel that is no dependency of ours, and complains each time.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

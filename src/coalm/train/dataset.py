@@ -107,7 +107,7 @@ def read_samples(
     """
     for number, row in jsonl.read(path):
         where = f"{path}:{number}"
-        labels = _labels(row, path, number)
+        labels = read_labels(row, path, number)
         try:
             encoded = _encode(tokenizer, read_chat(row, where, last_only=last_only))
         except (FormatError, TemplateError) as e:
@@ -121,7 +121,8 @@ def read_samples(
             yield _sample(labels, encoded)
 
 
-def _labels(row: Mapping[str, Any], path: Path, number: int) -> Labels:
+def read_labels(row: Mapping[str, Any], path: Path, number: int) -> Labels:
+    """Whose record row `number` of `path` is."""
     meta = row.get("meta")
     if not isinstance(meta, dict):
         meta = {}

@@ -162,7 +162,7 @@ def _with_adapter(
     try:
         if start:
             return PeftModel.from_pretrained(model, str(start), is_trainable=True)
-        adapted = get_peft_model(model, _lora(config.peft))
+        adapted = get_peft_model(model, lora_config(config.peft))
     except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         what = f"adapter {start}" if start else "a LoRA adapter"
         raise TrainError(f"{what} cannot be put on {model.name_or_path}: {_brief(e)}") from e
@@ -171,7 +171,8 @@ def _with_adapter(
     return adapted
 
 
-def _lora(peft: PeftConfig) -> LoraConfig:
+def lora_config(peft: PeftConfig) -> LoraConfig:
+    """The adapter as peft takes it."""
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=peft.lora_r,
