@@ -185,7 +185,7 @@ class HammerSource:
                 row = record.row()
                 if chance(self._seed, "masked", key) < self._config.masked:
                     row = hammer_masks.mask(row, random.Random(draw(self._seed, "mask", key)))
-                yield key, record, row
+                yield key, record, row._replace(tools=hammer_masks.distinct(row.tools))
 
     def _samples(self, rows: Iterator[_Numbered]) -> Iterator[Conversation]:
         for key, record, row in rows:

@@ -56,10 +56,10 @@ class Script:
         """
         tools = self._names(row.tools, row.answers)
         tools = self._parameters(tools, row.answers)
-        return self._defaults(row.query, _distinct(tools), row.answers)
+        return self._defaults(row.query, distinct(tools), row.answers)
 
     def _names(self, offered: list[Tool], answers: list[Call]) -> list[Tool]:
-        tools = _distinct(offered)
+        tools = distinct(offered)
         for tool in tools:
             old = tool["name"]
             tool["name"] = "".join(self._rng.choices(_SIGNS, k=self._rng.randint(5, 15)))
@@ -69,7 +69,7 @@ class Script:
         return self._reordered(tools, len(offered))
 
     def _parameters(self, offered: list[Tool], answers: list[Call]) -> list[Tool]:
-        tools = _distinct(offered)
+        tools = distinct(offered)
         for tool in tools:
             parameters = tool["parameters"]
             for old in list(parameters):
@@ -121,7 +121,7 @@ class Script:
         return old + fraction
 
 
-def _distinct(tools: Iterable[Tool]) -> list[Tool]:
+def distinct(tools: Iterable[Tool]) -> list[Tool]:
     """Without later tools of the same name."""
     found: dict[str, Tool] = {}
     for tool in tools:
@@ -143,7 +143,7 @@ def mask(row: Row, rng: random.Random) -> Row:
     where the request names the value that the call passes: the answer stays right, and what it
     rests on is the request alone.
     """
-    tools = _distinct(row.tools)
+    tools = distinct(row.tools)
     new_names = _new_names([tool["name"] for tool in tools], 5, 15, rng)
     masked: list[Tool] = []
     arguments = {name: _new_names(_parameters_of(tools, name), 4, 10, rng) for name in new_names}
