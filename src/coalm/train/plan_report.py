@@ -24,10 +24,12 @@ def show_plan(console: Console, plan: Plan) -> None:
         )
     steps = f"{plan.steps:,} of {plan.samples_a_step} samples on one device"
     say(console, f"steps       {steps}, {plan.epochs:.3g} epochs")
+    say(console, f"\nGB on each {gpu.name} of {gpu.memory:g} GB")
     console.print(_by_devices(plan))
     speed = f"{plan.utilization:.0%} of {gpu.teraflops:g} TFLOP/s on each"
     say(console, f"hours are an estimate at {speed}, without what sharding and offloading cost")
-    ways = Table(title=f"The smallest number of {gpu.name}", title_justify="left")
+    say(console, f"\nThe smallest number of {gpu.name}")
+    ways = Table()
     ways.add_column("to")
     ways.add_column("devices", justify="right")
     ways.add_column("GB on each", justify="right")
@@ -40,8 +42,7 @@ def show_plan(console: Console, plan: Plan) -> None:
 
 def _by_devices(plan: Plan) -> Table:
     """A column for each number of devices, so that it fits a terminal."""
-    gpu = plan.gpu
-    table = Table(title=f"GB on each {gpu.name} of {gpu.memory:g} GB", title_justify="left")
+    table = Table()
     table.add_column("devices")
     for row in plan.rows:
         table.add_column(str(row.devices), justify="right")
