@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from pydantic import JsonValue
 
@@ -46,6 +46,7 @@ class Tool:
     caller's thread, for as long as they take. Coroutines always run beside each other."""
 
 
+_T = TypeVar("_T")
 _Coroutine: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 _Job: TypeAlias = Callable[[], object]
 """Gives the result of a call that may have been started already; raises what went wrong."""
@@ -113,10 +114,12 @@ class Toolbox:
             return partial(_fail, e)
         run = partial(tool.function, **arguments)
         if inspect.iscoroutinefunction(tool.function):
-            coroutine = cast("_Coroutine", run)
-            started = asyncio.run_coroutine_threadsafe(_guarded(coroutine), _loop())
+            loop = _caller_loop.get() or _own_loop()
+            if loop.is_closed():
+                return partial(_fail, ToolError(f"{call.name}: its event loop is closed"))
+            started = asyncio.run_coroutine_threadsafe(_guarded(cast("_Coroutine", run)), loop)
         elif tool.timeout is not None:
-            started = _in_thread(run)
+            started = in_thread(run)
         else:
             return run
         limits = [limit for limit in (tool.timeout, seconds) if limit is not None]
@@ -158,9 +161,9 @@ class _LateError(Exception):
     """A call took longer than its limit; the text is the limit."""
 
 
-def _in_thread(run: _Job) -> Future[object]:
+def in_thread(run: Callable[[], _T]) -> Future[_T]:
     """Start `run` in a thread that does not keep the program from ending."""
-    future: Future[object] = Future()
+    future: Future[_T] = Future()
     future.set_running_or_notify_cancel()  # so that nobody can cancel what cannot be stopped
 
     def work() -> None:
@@ -208,10 +211,6 @@ def coroutines_on(loop: asyncio.AbstractEventLoop) -> Generator[None]:
         yield
     finally:
         _caller_loop.reset(token)
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    return _caller_loop.get() or _own_loop()
 
 
 @cache

@@ -176,12 +176,6 @@ def test_a_damaged_session_is_named_and_left_alone(tmp_path: Path) -> None:
     assert session.read_text() == "{torn\n"
 
 
-def test_world_and_tools_exclude_each_other() -> None:
-    done = chat("", "--model", "m", "--world", "mini", "--tools", "t.json")
-    assert done.returncode == 2
-    assert "--world and --tools exclude each other" in done.stderr
-
-
 SLOW = """
 import sys, time
 import coalm.engines
@@ -273,3 +267,82 @@ def test_a_killed_chat_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "(going on where the saved turn was cut off)" in done.stdout
     assert "Assistant: It will be cloudy." in done.stdout
     assert roles(load_session(tmp_path / "s.jsonl")) == ["user", "assistant", "tool", "assistant"]
+
+
+FUNCTIONS = '''
+def shout(text: str, times: int = 1) -> str:
+    """Say it loud."""
+    return text.upper() * times
+'''
+SHOUT = 'Action: shout(text="hey", times="2")'
+
+
+def test_functions_of_a_python_file_are_tools(tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(FUNCTIONS)
+    done = chat(
+        "Shout\n/tools\n",
+        *("--tools", tmp_path / "tools.py", "--world", "mini"),
+        replies=script(tmp_path, SHOUT, "System: Done."),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "HEYHEY" in done.stdout
+    assert "shout(text, times): Say it loud.\n" in done.stdout
+    assert "21 tools" in done.stdout
+
+
+def test_tools_of_an_mcp_server(tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    server = Path(__file__).parents[1] / "fixtures" / "mcp" / "server.py"
+    done = chat(
+        "Add\n",
+        *("--mcp", f"{sys.executable} {server}"),
+        replies=script(tmp_path, "Action: add(first=40)", "System: Done."),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"result": 42' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--tools", "gone.py"], "coalm: gone.py: no such Python file\n"),
+        (["--tools", "gone.json"], "coalm: gone.json: no such file\n"),
+        (["--mcp", "no-such-command"], "coalm: MCP server 'no-such-command' cannot be used: "),
+        (["--replay", "gone.jsonl"], "coalm: gone.jsonl: no such file\n"),
+        (["--world", "mini", "--tools", "twice.json"], "coalm: two tools are named"),
+    ],
+)
+def test_tools_that_cannot_be_had_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twice.json").write_text('[{"name": "GetForecast"}]')
+    done = chat("", *arguments, replies=script(tmp_path, "System: Hi."))
+    assert done.returncode == 1
+    assert done.stderr.startswith(error)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_replay_shows_what_changed(tmp_path: Path) -> None:
+    session, again = tmp_path / "s.jsonl", tmp_path / "t.jsonl"
+    tools = tmp_path / "tools.py"
+    tools.write_text(FUNCTIONS)
+    replies = script(tmp_path, SHOUT, "System: Done.")
+    chat("Shout\n", "--tools", tools, "--session", session, replies=replies)
+    same = chat("", "--tools", tools, "--replay", session)
+    assert (same.returncode, same.stderr) == (0, "")
+    assert "HEYHEY" in same.stdout
+    assert same.stdout.endswith("(nothing changed)\n")
+    other = script(tmp_path, "System: No.")
+    changed = chat("", "--tools", tools, "--replay", session, "--session", again, replies=other)
+    assert "-tool: HEYHEY\n-assistant: Done.\n+assistant: No.\n" in changed.stdout
+    assert roles(load_session(again)) == ["user", "assistant"]
+
+
+def test_a_turn_has_limits(tmp_path: Path) -> None:
+    done = chat(
+        "Hi\n",
+        *("--max-tokens", "3", "--max-seconds", "60", "--max-steps", "9"),
+        replies=script(tmp_path, "Thought: one two three.\nAction: f()"),
+    )
+    assert "(turn ended without a reply: max tokens)" in done.stdout

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from coalm.agent.react import Limits, stop_reason
-from coalm.agent.session import load_session, save_session
+from coalm.agent.session import AgentSession, load_session, save_session
 from coalm.cli.screen import Screen
 from coalm.cli.talk import Talk
 from coalm.engines.base import Completion, SamplingParams, Usage
 from coalm.errors import CoalmError, EngineError
-from coalm.formats import get_format
 from coalm.tools import Tool, Toolbox
 from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
 
@@ -67,16 +66,13 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Talk]:
         interactive: bool = True,
     ) -> Talk:
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in typed)))
-        chat = Talk(
-            screen=Screen(interactive=interactive),
-            engine=Replies(*said),
-            prompt_format=get_format("react"),
-            toolbox=TOOLS,
-            params=SamplingParams(),
+        session = AgentSession(
+            Replies(*said),
+            TOOLS,
             limits=Limits(max_steps=2),
-            conversation=conversation or Conversation(id="c", tools=TOOLS.schemas),
-            path=path,
+            conversation=conversation or Conversation(id="c"),
         )
+        chat = Talk(Screen(interactive=interactive), session, path)
         chat.run()
         return chat
 

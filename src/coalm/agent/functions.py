@@ -63,7 +63,7 @@ def tool_from_function(
 
     vars(collect)["__signature__"] = inspect.signature(function)
     try:
-        reader = TypeAdapter[dict[str, object]](collect)
+        reader = TypeAdapter[dict[str, object]](cast("Any", collect))
         parameters = plain_schema(reader.json_schema())
     except (PydanticUserError, NameError, TypeError) as e:
         reason = str(e).strip().partition("\n")[0]

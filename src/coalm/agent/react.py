@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
+from pydantic import JsonValue
+
 from coalm.agent.rollout import Rollout
 from coalm.formats.base import PromptFormat
 from coalm.tools import Toolbox
@@ -110,15 +112,19 @@ def _observations(
         yield _no_result(call, f"not run: one action may hold at most {most} calls")
 
 
-def end_turn(conversation: Conversation, reason: StopReason) -> Conversation:
+def end_turn(
+    conversation: Conversation, reason: StopReason, detail: str | None = None
+) -> Conversation:
     """End a turn that has no whole reply: every call gets a result, and the reason is recorded.
 
     The record is a list under the key `stops` of the metadata, one entry per turn that ended so:
-    `{"after": number of messages, "reason": "max_steps"}`.
+    `{"after": number of messages, "reason": "max_steps"}`, with the `detail` if there is one.
     """
     whole = conversation.extended(*_lost_observations(conversation, "the turn was interrupted"))
     stops = whole.meta.get("stops")
-    stop = {"after": len(whole.messages), "reason": reason}
+    stop: dict[str, JsonValue] = {"after": len(whole.messages), "reason": reason}
+    if detail is not None:
+        stop["detail"] = detail
     meta = {**whole.meta, "stops": [*(stops if isinstance(stops, list) else []), stop]}
     return whole.model_copy(update={"meta": meta})
 

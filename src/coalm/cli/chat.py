@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,8 +41,17 @@ ModelOption = Annotated[
 AdapterOption = Annotated[Path | None, typer.Option(help="LoRA adapter to put on the model.")]
 WorldOption = Annotated[World | None, typer.Option(help="Offer the tools of this small world.")]
 ToolsOption = Annotated[
-    Path | None,
-    typer.Option(help="JSON file of tool schemas; you are asked for the result of every call."),
+    list[Path] | None,
+    typer.Option(
+        help="Python file, which is run, with functions to offer (.py); or tool schemas (.json), "
+        "and you are asked for the result of every call. May be repeated."
+    ),
+]
+McpOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mcp", help="MCP server to take tools from: its command line or URL. May be repeated."
+    ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the model reads and answers.")]
 PromptsOption = Annotated[
@@ -52,7 +62,20 @@ SessionOption = Annotated[
     Path | None,
     typer.Option(help="File that keeps the conversation (.jsonl); opened again if it is there."),
 ]
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Saved conversation to hold once more, by the model or, if none is given, by the "
+        "recorded words, with the tools of now; then show what changed."
+    ),
+]
 StepsOption = Annotated[int, typer.Option(min=1, help="Times the model may speak in one turn.")]
+SecondsOption = Annotated[
+    float | None, typer.Option(min=0.0, help="Seconds after which a turn is ended.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option(min=1, help="Tokens of the model after which a turn is ended.")
+]
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the model's repository run its own code.")
 ]
@@ -65,11 +88,15 @@ def chat(
     adapter: AdapterOption = None,
     world: WorldOption = None,
     tools: ToolsOption = None,
+    mcp: McpOption = None,
     prompt_format: FormatOption = Format.react,
     prompts: PromptsOption = None,
     system: SystemOption = None,
     session: SessionOption = None,
+    replay: ReplayOption = None,
     max_steps: StepsOption = 10,
+    max_seconds: SecondsOption = None,
+    max_tokens: TokensOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Talk with a model that thinks and calls tools.
@@ -77,26 +104,52 @@ def chat(
     The model is --model, or the one of the inference file -c; keys of that file can be set after
     the options: generation.temperature=0.7. Input may come from a pipe, one line per turn.
     """
-    if world and tools:
-        raise typer.BadParameter("--world and --tools exclude each other")
+    from coalm.agent.react import Limits
     from coalm.cli.screen import Screen
-    from coalm.cli.talk import Opening, load_infer_config, start_talk
+    from coalm.cli.talk import Opening, load_infer_config, replay_talk, start_talk
 
+    screen = Screen()
+    limits = Limits(max_steps=max_steps, max_seconds=max_seconds, max_tokens=max_tokens)
+    opening = Opening(prompt_format.value, prompts, system, session, limits)
     words = [f"model.model_name={json.dumps(model)}"] if model else []
     words += [f"model.adapter_model={json.dumps(str(adapter))}"] if adapter else []
-    loaded = load_infer_config(config, [*words, *context.args], trust_remote_code)
-    screen = Screen()
-    opening = Opening(prompt_format.value, prompts, system, session, max_steps)
-    start_talk(screen, loaded, _toolbox(world, tools, screen), opening)
+    words += context.args
+    with ExitStack() as stack:
+        if replay and not words and config is None:
+            replay_talk(screen, None, _toolbox(stack, world, tools, mcp, screen), opening, replay)
+            return
+        loaded = load_infer_config(config, words, trust_remote_code)
+        toolbox = _toolbox(stack, world, tools, mcp, screen)
+        if replay:
+            replay_talk(screen, loaded, toolbox, opening, replay)
+        else:
+            start_talk(screen, loaded, toolbox, opening)
 
 
-def _toolbox(world: World | None, tools: Path | None, screen: Screen) -> Toolbox:
+def _toolbox(
+    stack: ExitStack,
+    world: World | None,
+    files: list[Path] | None,
+    servers: list[str] | None,
+    screen: Screen,
+) -> Toolbox:
+    """All tools that the options name; `stack` holds what has to be closed."""
+    from coalm.agent.functions import tools_from_file
+    from coalm.agent.mcp_tools import mcp_tools
     from coalm.agent.tool_files import read_tool_schemas
     from coalm.tools import Tool, Toolbox
 
+    found: list[Tool] = []
     if world is World.mini:
         from coalm.world.tools import world_toolbox
 
-        return world_toolbox()
-    schemas = read_tool_schemas(tools) if tools else ()
-    return Toolbox(Tool(schema, screen.result_of(schema.name)) for schema in schemas)
+        found += world_toolbox().tools
+    for path in files or []:
+        if path.suffix == ".py":
+            found += tools_from_file(path)
+        else:
+            schemas = read_tool_schemas(path)
+            found += [Tool(schema, screen.result_of(schema.name)) for schema in schemas]
+    for server in servers or []:
+        found += stack.enter_context(mcp_tools(server))
+    return Toolbox(found)

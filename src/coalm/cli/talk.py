@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
 
-from coalm.agent.react import (
-    LIMITS,
-    Limits,
-    StopReason,
-    end_turn,
-    is_open,
-    stop_reason,
-    user_turn,
-)
-from coalm.agent.rollout import run_one
-from coalm.agent.session import list_sessions, load_session, save_session
+from coalm.agent.react import LIMITS, Limits, is_open, stop_reason
+from coalm.agent.replay import recorded_session, replay, show_changes
+from coalm.agent.session import AgentSession, Answer, list_sessions, load_session, save_session
 from coalm.cli.plain_text import one_line
 from coalm.cli.screen import Screen
 from coalm.config import load_config
 from coalm.engines import load_engine
-from coalm.engines.base import Engine, SamplingParams
 from coalm.engines.config import InferConfig
 from coalm.errors import CoalmError, ConfigError, DataError
-from coalm.formats import PromptFormat, get_format
+from coalm.formats import get_format
 from coalm.tools import Toolbox
 from coalm.types import Conversation, Message
 
@@ -41,19 +32,27 @@ _HELP = """\
 Ctrl-C while the model writes takes you back here; what was said is kept."""
 
 
-@dataclass
 class Talk:
-    """A chat under way: what is needed to answer, and the conversation so far."""
+    """A chat under way: a session with a person at the keyboard, or a pipe."""
 
-    screen: Screen
-    engine: Engine
-    prompt_format: PromptFormat
-    toolbox: Toolbox
-    params: SamplingParams
-    limits: Limits
-    conversation: Conversation
-    path: Path | None = None
-    """Session file, written after every message; None keeps the conversation in memory only."""
+    def __init__(self, screen: Screen, session: AgentSession, path: Path | None = None) -> None:
+        """Shows every message of `session` as it comes and saves it.
+
+        Args:
+            screen: Where the user reads and writes.
+            session: Answers; its `path` and `watch` stay unused.
+            path: Session file, written after every message; None keeps the talk in memory only.
+        """
+        self.screen = screen
+        self.session = session
+        self.path = path
+        self._shown = len(session.conversation.messages)
+        session.watch = self._changed
+
+    @property
+    def conversation(self) -> Conversation:
+        """Everything said so far."""
+        return self.session.conversation
 
     def run(self) -> None:
         """Read and answer until the user leaves.
@@ -62,13 +61,10 @@ class Talk:
             CoalmError: an answer failed and nobody is at the keyboard to go on.
             KeyboardInterrupt: the same, on Ctrl-C.
         """
-        if is_open(self.conversation):
-            self.screen.note("(going on where the saved turn was cut off)")
-            self._answer()
+        self._finish_turn()
         while (line := self._read()) is not None:
             if not line.startswith("/"):
-                self._keep(self.conversation.extended(Message(role="user", content=line)))
-                self._answer()
+                self._answer(lambda line=line: self.session.send(line))
             elif not self._command(*line.split(maxsplit=1)):
                 return
 
@@ -85,32 +81,35 @@ class Talk:
             if line is None or line.strip():
                 return line and line.strip()
 
-    def _answer(self) -> None:
-        rollout = user_turn(
-            self.conversation, self.prompt_format, self.toolbox, self.limits, self._added
-        )
+    def _finish_turn(self) -> None:
+        if is_open(self.conversation):
+            self.screen.note("(going on where the saved turn was cut off)")
+            self._answer(self.session.resume)
+
+    def _answer(self, answer: Callable[[], Answer]) -> None:
         try:
             with self.screen.waiting():
-                self._keep(run_one(rollout, self.engine, self.params))
+                answer()
         except KeyboardInterrupt:
-            self._give_up("interrupted")
             if not self.screen.interactive:
                 raise
         except CoalmError as error:
-            self._give_up("error")
             self._tell(error)
         if reason := stop_reason(self.conversation):
-            self.screen.note(f"(turn ended without a reply: {reason.replace('_', ' ')})")
+            words = "was cut off" if reason == "length" else "ended without a reply"
+            self.screen.note(f"(turn {words}: {reason.replace('_', ' ')})")
 
-    def _added(self, conversation: Conversation) -> None:
-        self._keep(conversation)
-        self.screen.message(conversation.messages[-1])
+    def _changed(self, conversation: Conversation) -> None:
+        self._save_to(self.path)
+        for message in conversation.messages[self._shown :]:
+            if message.role != "user":  # the user sees what they type
+                self.screen.message(message)
+        self._shown = len(conversation.messages)
 
-    def _keep(self, conversation: Conversation) -> None:
-        self.conversation = conversation
-        if self.path:
+    def _save_to(self, path: Path | None) -> None:
+        if path:
             try:
-                save_session(self.path, conversation)
+                save_session(path, self.conversation)
             except DataError as error:
                 self._tell(error)
 
@@ -120,8 +119,11 @@ class Talk:
             raise error
         self.screen.problem(str(error))
 
-    def _give_up(self, reason: StopReason) -> None:
-        self._keep(end_turn(self.conversation, reason))
+    def _open(self, conversation: Conversation) -> None:
+        self.session.conversation = conversation.model_copy(
+            update={"tools": self.session.toolbox.schemas}
+        )
+        self._shown = len(conversation.messages)
 
     def _command(self, name: str, argument: str = "") -> bool:
         """Carry out a command; False when the user wants to leave."""
@@ -145,7 +147,7 @@ class Talk:
     def _show_tools(self) -> None:
         lines = [
             f"{tool.name}({', '.join(tool.properties)}): {tool.description}"
-            for tool in self.toolbox.schemas
+            for tool in self.session.toolbox.schemas
         ]
         self.screen.note("\n".join(lines) or "no tools")
 
@@ -159,11 +161,10 @@ class Talk:
 
     def _load(self, argument: str) -> None:
         path = Path(argument)
-        self.conversation = load_session(path).model_copy(update={"tools": self.toolbox.schemas})
+        self._open(load_session(path))
         self.path = path
         self.show()
-        if is_open(self.conversation):
-            self._answer()
+        self._finish_turn()
 
     def _list(self) -> None:
         folder = self.path.parent if self.path else Path()
@@ -172,9 +173,7 @@ class Talk:
 
     def _reset(self) -> None:
         system = tuple(m for m in self.conversation.messages if m.role == "system")
-        self.conversation = Conversation(
-            id=self.conversation.id, messages=system, tools=self.toolbox.schemas
-        )
+        self._open(Conversation(id=self.conversation.id, messages=system))
         kept = f"; {self.path} keeps the old one" if self.path else ""
         self.path = None
         self.screen.note(f"(new conversation, not saved{kept}; what tools have done stays done)")
@@ -195,7 +194,7 @@ class Opening(NamedTuple):
     """First message of a new conversation."""
     session: Path | None = None
     """Session file; the conversation goes on if it is there."""
-    max_steps: int = LIMITS.max_steps
+    limits: Limits = LIMITS
 
 
 def load_infer_config(path: Path | None, overrides: list[str], trust: bool) -> InferConfig:
@@ -218,34 +217,69 @@ def start_talk(screen: Screen, config: InferConfig, toolbox: Toolbox, opening: O
     Raises:
         CoalmError: a file or the model cannot be used, or an answer failed with nobody there.
     """
-    prompt_format = get_format(opening.prompt_format, opening.prompts)
-    conversation = _open_conversation(opening, toolbox)
-    sampling = config.generation.sampling()
-    stop = (*prompt_format.stop, *sampling.stop)
-    with screen.waiting():
-        engine = load_engine(config)
-    try:
-        talk = Talk(
-            screen=screen,
-            engine=engine,
-            prompt_format=prompt_format,
-            toolbox=toolbox,
-            params=sampling.model_copy(update={"stop": stop}),
-            limits=Limits(max_steps=opening.max_steps),
-            conversation=conversation,
-            path=opening.session,
-        )
+    conversation = _open_conversation(opening)
+    with _session(screen, config, toolbox, opening, conversation) as session:
+        talk = Talk(screen, session, opening.session)
         screen.note(f"{config.model.model_name}, {len(toolbox.schemas)} tools; /help for commands")
         talk.show()
         talk.run()
-    finally:
-        engine.close()
 
 
-def _open_conversation(opening: Opening, toolbox: Toolbox) -> Conversation:
+def replay_talk(
+    screen: Screen, config: InferConfig | None, toolbox: Toolbox, opening: Opening, saved: Path
+) -> None:
+    """Hold a saved conversation once more, show it, and what is not as it was.
+
+    Args:
+        screen: Where it is shown.
+        config: The model that answers; None lets the assistant say what was recorded.
+        toolbox: The tools of now.
+        opening: Format and limits; its session file, if any, gets the new conversation.
+        saved: The conversation.
+
+    Raises:
+        CoalmError: a file or the model cannot be used, or an answer failed.
+    """
+    recorded = load_session(saved)
+    with ExitStack() as stack:
+        if config is None:
+            session = recorded_session(recorded, toolbox, opening.limits)
+        else:
+            session = stack.enter_context(_session(screen, config, toolbox, opening, None))
+        with screen.waiting():
+            after = replay(recorded, session)
+    if opening.session:
+        save_session(opening.session, after)
+    for message in after.messages:
+        screen.message(message)
+    screen.note(show_changes(recorded, after) or "(nothing changed)")
+
+
+@contextmanager
+def _session(
+    screen: Screen,
+    config: InferConfig,
+    toolbox: Toolbox,
+    opening: Opening,
+    conversation: Conversation | None,
+) -> Generator[AgentSession]:
+    prompt_format = get_format(opening.prompt_format, opening.prompts)
+    with screen.waiting():
+        engine = load_engine(config)
+    with closing(engine):
+        yield AgentSession(
+            engine,
+            toolbox,
+            prompt_format=prompt_format,
+            params=config.generation.sampling(),
+            limits=opening.limits,
+            conversation=conversation,
+        )
+
+
+def _open_conversation(opening: Opening) -> Conversation:
     if opening.session and opening.session.exists():
-        saved = load_session(opening.session)
-        return saved.model_copy(update={"tools": toolbox.schemas})
+        return load_session(opening.session)
     name = opening.session.stem if opening.session else "chat"
     system = (Message(role="system", content=opening.system),) if opening.system else ()
-    return Conversation(id=name, messages=system, tools=toolbox.schemas)
+    return Conversation(id=name, messages=system)

@@ -1,0 +1,66 @@
+"""One engine for sessions in several threads: prompts that wait at the same time are one batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from coalm.engines.base import Completion, Engine, SamplingParams
+from coalm.errors import EngineError
+from coalm.types import Prompt
+
+
+@dataclass(eq=False)
+class _Request:
+    prompts: Sequence[Prompt]
+    params: SamplingParams
+    answers: list[Completion] = field(default_factory=list)
+    error: EngineError | None = None
+    done: bool = False
+
+
+class SharedEngine:
+    """Passes prompts of many threads on to one engine, which one thread at a time uses.
+
+    Whoever gets the engine asks for all who wait with the same parameters, so that many live
+    conversations are answered in batches without knowing of each other.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._free = threading.Lock()
+        self._waiting: list[_Request] = []
+
+    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Completion]:
+        """See `Engine.generate`; an error of one thread's prompts is not the others'."""
+        request = _Request(prompts, params)
+        self._waiting.append(request)
+        with self._free:
+            if not request.done:
+                self._serve([one for one in self._waiting if one.params == params])
+        if request.error is not None:
+            raise request.error
+        return request.answers
+
+    def _serve(self, requests: Sequence[_Request]) -> None:
+        for request in requests:
+            self._waiting.remove(request)
+            request.done = True
+        prompts = [prompt for request in requests for prompt in request.prompts]
+        try:
+            answers = iter(self._engine.generate(prompts, requests[0].params))
+            for request in requests:
+                request.answers = [next(answers) for _ in request.prompts]
+        except EngineError as e:
+            if len(requests) == 1:
+                requests[0].error = e
+                return
+            for request in requests:
+                self._waiting.append(request)
+                self._serve([request])
+
+    def close(self) -> None:
+        """Close the engine behind; waits for the batch under way."""
+        with self._free:
+            self._engine.close()
