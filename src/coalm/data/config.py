@@ -13,6 +13,7 @@ SourceName = Literal["snips", "sgd", "sgd_calls", "hammer", "toolace", "sealtool
 Shape = Literal["conversations", "alpaca", "messages", "parquet"]
 """What a row of a file looks like."""
 Output = Literal["alpaca", "messages", "parquet"]
+TeacherMode = Literal["thoughts", "turns"]
 
 
 class SourceConfig(ConfigModel):
@@ -24,6 +25,9 @@ class SourceConfig(ConfigModel):
     """Below 1: the share of the samples that is kept. Above 1: how often each one occurs."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn evenly from all of them."""
+    on_violation: Literal["fail", "drop"] = "fail"
+    """What to do with samples that violate a criterion of the validation: write no data set, or
+    leave them out, counted and named. Sources whose calls a model wrote drop by default."""
 
 
 class OfferConfig(SourceConfig):
@@ -84,6 +88,7 @@ class SgdCallsConfig(SgdFilesConfig):
 class HammerConfig(OfferConfig):
     """xLAM and irrelevance rows as function calls in JSON, with function masking."""
 
+    on_violation: Literal["fail", "drop"] = "drop"
     mode: Literal["clean", "compatible"] = "clean"
     """`compatible` masks exactly as Hammer's published script does, its random numbers and its
     false values included; `clean` masks names the same way, but changes nothing that was right."""
@@ -108,10 +113,13 @@ _PUBLISHED = (3, 2 / 3, "own")
 class ToolAceConfig(OfferConfig):
     """ToolACE conversations as calls in Python notation."""
 
+    on_violation: Literal["fail", "drop"] = "drop"
+
 
 class SealToolsConfig(OfferConfig):
     """Seal-Tools requests as function calls in JSON."""
 
+    on_violation: Literal["fail", "drop"] = "drop"
     tools: str = "own+3"
     """Functions on offer; a request's own are those that its calls need. The others are from other
     corners of the same field."""
@@ -125,8 +133,31 @@ class SealToolsConfig(OfferConfig):
 class ToolAlpacaConfig(OfferConfig):
     """ToolAlpaca requests as function calls in JSON."""
 
+    on_violation: Literal["fail", "drop"] = "drop"
     parts: tuple[Literal["train", "eval_simulated", "eval_real"], ...] = ("train",)
     """Files to read. The evaluation parts are for who does not evaluate on ToolAlpaca."""
+
+
+class TeacherConfig(SourceConfig):
+    """A model that rewrites a finished build, for `coalm data teach`.
+
+    `path` is the build to read (else `output_dir` of the file), `limit` how many of its samples are
+    taken.
+    """
+
+    output_dir: Path
+    """Folder that gets the new data set."""
+    infer: Path
+    """Inference file of the teacher model."""
+    mode: TeacherMode = "thoughts"
+    """What it writes: the thought before each step of the data, or the whole step anew."""
+    instructions: Path | None = None
+    """File with an instruction text in place of ours; it has the places {tools}, {dialogue} and
+    {step}."""
+    cache: Path | None = None
+    """File that keeps all answers; null is `teacher_cache.jsonl` in the teacher's `output_dir`."""
+    drop_unanswered: bool = False
+    """Leave samples out whose question got no answer after all attempts, instead of stopping."""
 
 
 class DataConfig(ConfigModel):
@@ -151,9 +182,8 @@ class DataConfig(ConfigModel):
     """Share of the groups (dialogues) held out, where a source has no validation part itself."""
     max_characters: int | None = Field(default=None, ge=1)
     """Samples whose prompt and reply are longer together are left out before limits are drawn."""
-    on_violation: Literal["fail", "drop"] = "fail"
-    """What to do with samples that violate a criterion of the validation: write no data set, or
-    leave them out, counted and named."""
+    on_violation: Literal["fail", "drop"] | None = None
+    """Takes the place of every source's own `on_violation`."""
     tool_text: Literal["full", "names"] = "full"
     """How prompts show the functions on offer: with signature and meaning, or by name alone.
     Dialogue states always list the slots."""
@@ -167,6 +197,8 @@ class DataConfig(ConfigModel):
     toolace: ToolAceConfig = ToolAceConfig()
     sealtools: SealToolsConfig = SealToolsConfig()
     toolalpaca: ToolAlpacaConfig = ToolAlpacaConfig()
+    teacher: TeacherConfig | None = None
+    """Who writes the thoughts anew, if anybody does."""
 
     @field_validator("sources")
     @classmethod

@@ -13,9 +13,10 @@ first one that there is counts:
 | `default` | is the schema's default |
 | `state` | is in the annotators' dialogue state and in no words of its own |
 | `words` | has no word that an utterance lacks, be it in another form |
+| `part` | stands in an utterance within a longer word ("pmnear") |
 | `mention` | is the boolean of a parameter that an utterance speaks of |
 
-The last two are weak, and count only in conversations that no annotator marked.
+The last three are weak, and count only in conversations that no annotator marked.
 """
 
 from __future__ import annotations
@@ -36,10 +37,13 @@ SAID = "said"
 """Key of `Conversation.meta`: a list of [argument, value, words] for the values that were not said
 as they are; the words are empty where the utterances have none that could be marked."""
 
-Kind = Literal["empty", "text", "form", "said", "result", "default", "state", "words", "mention"]
+Kind = Literal[
+    "empty", "text", "form", "said", "result", "default", "state", "words", "part", "mention"
+]
+"""From the strongest to the weakest."""
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 Spec = Mapping[str, JsonValue]
-Said = Mapping[tuple[str, str], str]
+Marks = Mapping[tuple[str, str], str]
 """(argument, value as text) to the words that meant it."""
 
 _TODAY = re.compile(r"[Tt]oday is [^.\n]*?(\d{4}-\d\d-\d\d)")
@@ -53,6 +57,7 @@ _MOMENT = re.compile(
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
 _STEM = 5
 """Letters of a word that tell it from others: "vegetarian", "vegetables"."""
+_SHORTEST_PART = 3
 _plain_value = lru_cache(maxsize=65536)(plain)
 _NO_CONTENT = frozenset(
     plain(
@@ -62,7 +67,7 @@ _NO_CONTENT = frozenset(
 )
 
 
-def said(conversation: Conversation) -> Said | None:
+def marks(conversation: Conversation) -> Marks | None:
     """What the annotators marked; None where there were none."""
     marked = conversation.meta.get(SAID)
     if not isinstance(marked, list):
@@ -77,11 +82,12 @@ def said(conversation: Conversation) -> Said | None:
 class Heard:
     """What was said and shown in a conversation up to some point."""
 
-    def __init__(self) -> None:
+    def __init__(self, today: datetime.date | None = None) -> None:
+        self.today = today
+        """The day on which the conversation takes place, where a system message says it."""
         self._spoken = " "
         self._shown = " "
         self._stems: tuple[int, frozenset[str]] = (0, frozenset())
-        self._today: datetime.date | None = None
 
     def add(self, message: Message) -> None:
         """Take in the next message."""
@@ -90,16 +96,16 @@ class Heard:
             return
         self._spoken += plain(message.content)[1:]
         if message.role == "system" and (found := _TODAY.search(message.content)):
-            self._today = next(iter(_dates(found[1])), None)
+            self.today = next(iter(_dates(found[1])), None)
 
-    def find(self, name: str, value: JsonValue, spec: Spec, marked: Said | None) -> Kind | None:
+    def find(self, name: str, value: JsonValue, spec: Spec, marked: Marks | None) -> Kind | None:
         """The evidence for an argument value, the weakest for a list or object; None without any.
 
         Args:
             name: the argument.
             value: what it is given.
             spec: its JSON Schema.
-            marked: what the annotators marked, see `said`.
+            marked: what the annotators marked, see `marks`.
         """
         if value in (None, "", [], {}):
             return "empty"
@@ -118,7 +124,7 @@ class Heard:
         name: str,
         value: list[JsonValue] | dict[str, JsonValue],
         spec: Spec,
-        marked: Said | None,
+        marked: Marks | None,
     ) -> Kind | None:
         items = value.values() if isinstance(value, dict) else value
         kinds = [self.find(name, item, {}, marked) for item in items]
@@ -135,7 +141,7 @@ class Heard:
         match = _MOMENT.fullmatch(value)
         if match is None:
             return None
-        parts = [date_phrases(date, self._today) for date in _dates(match["date"] or "")]
+        parts = [date_phrases(date, self.today) for date in _dates(match["date"] or "")]
         if parts and not self._says_any(frozenset().union(*parts)):
             return None
         time = match["hour"] and (int(match["hour"]), int(match["minute"]))
@@ -152,7 +158,7 @@ class Heard:
         return "form" if self._says_any(phrases) else None
 
     def _find_unspoken(
-        self, name: str, value: JsonValue, spec: Spec, marked: Said | None
+        self, name: str, value: JsonValue, spec: Spec, marked: Marks | None
     ) -> Kind | None:
         words = None if marked is None else marked.get((name, str(value)))
         if words and _holds(self._spoken, _plain_value(words)):
@@ -175,7 +181,10 @@ class Heard:
         if isinstance(value, bool):
             return "mention" if any(word in stems for word in _content(name)) else None
         words = _content(str(value))
-        return "words" if words and all(word in stems for word in words) else None
+        if words and all(word in stems for word in words):
+            return "words"
+        within = _plain_value(str(value)).strip()
+        return "part" if len(within) >= _SHORTEST_PART and within in self._spoken else None
 
     def _spoken_stems(self) -> frozenset[str]:
         length, stems = self._stems

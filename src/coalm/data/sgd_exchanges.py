@@ -13,7 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from coalm.data.sgd_functions import Key, Offer
+from pydantic import JsonValue
+
+from coalm.data.base import Said
+from coalm.data.sgd_functions import ANY, Key, Offer, typed
 from coalm.data.sgd_records import Action, Dialogue, Frame, Service, Turn
 from coalm.errors import ToolError
 from coalm.tools import check_arguments
@@ -69,21 +72,49 @@ class Exchange:
         return Message(role="tool", name=self.call.name if self.call else None, content=text)
 
     def words(self, slot: str) -> str | None:
-        """How the user said a parameter's value, the last words where there are several.
+        """How the user said an argument of the call, see `Said.words`; None if as it is."""
+        return self._words(slot, self.parameters[slot])
 
-        None when the value itself was said or the schema gave it; empty when SGD has the value in
-        the user's state, but no words for it that occur ("economical": moderate).
-        """
-        if slot not in self.forms:
+    def _words(self, slot: str, value: str) -> str | None:
+        """The last words for a value; None when it was said itself or the user never gave it."""
+        forms = self.forms.get(slot)
+        if forms is None:
             return None
-        forms = self.forms[slot]
-        if self.parameters[slot] in ("True", "False"):
+        if value in ("True", "False"):
             # these are names of values: "that is true" says nothing about a slot
-            forms = [form for form in forms if form != self.parameters[slot]]
-        elif _is_said(self.parameters[slot], self.heard):
+            forms = [form for form in forms if form != value]
+        elif _is_said(value, self.heard):
             return None
         said = [form for form in forms if _is_said(form, self.heard)]
         return said[-1] if said else ""
+
+    def known(self) -> dict[str, JsonValue]:
+        """What the user's function needs and the system does not ask for, as last said."""
+        wanted = self.function.properties if self.function else {}
+        asked = self.values("REQUEST")
+        return {
+            slot: typed(wanted[slot].get("type"), forms[-1])
+            for slot, forms in self.forms.items()
+            if slot in wanted and slot not in asked and forms and forms[-1] != ANY
+        }
+
+    def details(self) -> dict[str, JsonValue]:
+        """What the user is asked to confirm, with the types that the call will have."""
+        wanted = self.function.properties if self.function else {}
+        return {
+            slot: typed(wanted.get(slot, {}).get("type"), values[0])
+            for slot, values in self.values("CONFIRM").items()
+            if values
+        }
+
+    def said(self) -> list[Said]:
+        """What SGD has for the values that the thoughts and the call rest on, if not the words."""
+        values = self.call.arguments if self.call else {**self.known(), **self.details()}
+        return [
+            Said(slot, str(value), words)
+            for slot, value in values.items()
+            if (words := self._words(slot, str(value))) is not None
+        ]
 
     def acts(self) -> list[str]:
         """The kinds of the system's actions, each once, in order."""

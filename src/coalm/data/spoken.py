@@ -67,8 +67,11 @@ def number_phrases(value: float) -> frozenset[str]:
             found |= {f"{size / scale:g} {name}", f"{size / scale:g}{name[0]}"}
     if size < 1:
         found.add(f"{100 * size:g} percent")
-    if size == int(size) and size < 1_000_000:
-        found |= {str(int(size)), ordinal(int(size)), *_in_words(int(size))}
+    whole = int(size)
+    if size - whole == 0.5 and size < 1_000_000:
+        found |= {f"{whole} and a half", f"{_words(whole)} and a half"} if whole else {"half"}
+    if size == whole and size < 1_000_000:
+        found |= {str(whole), ordinal(whole), *_in_words(whole)}
     return frozenset(found)
 
 

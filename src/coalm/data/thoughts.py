@@ -13,7 +13,6 @@ from pydantic import JsonValue
 
 from coalm.data.base import pick
 from coalm.data.sgd_exchanges import Exchange, differences
-from coalm.data.sgd_functions import ANY, typed
 from coalm.formats.text import write_value
 
 _CONFIRMED = (
@@ -68,7 +67,7 @@ _FOUND_MANY = (
 _FOUND = (
     "The result holds {facts}, which I tell the user.",
     "{function} found {facts}, so I tell the user about it.",
-    "From the result I can give {facts}.",
+    "From the result I can tell the user {facts}.",
 )
 _ALSO = (
     "The user also asked about something that I can answer: {facts}.",
@@ -80,7 +79,7 @@ _ASK = (
     "No call yet, because I lack {slots} for {function}.",
 )
 _ASK_MORE = (
-    "I know {facts}, but {function} also needs {slots}.",
+    "I know {facts}, but {function} also needs {slots}, so I ask.",
     "With {facts} I still lack {slots} for {function}, so I ask.",
 )
 _CONFIRM = (
@@ -98,7 +97,7 @@ _ANSWER_SAID = (
     "This was said before: {facts}. I can answer at once.",
 )
 _NEXT = (
-    "The user wants another option. The earlier results also hold {facts}.",
+    "The user wants another option. The earlier results also hold {facts}, so I offer that.",
     "No new call is needed: among the results there is also {facts}.",
     "I stay with the results I have and offer {facts} instead.",
 )
@@ -202,7 +201,8 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
     if "REQUEST" in acts:
         yield _request(exchange)
     if "CONFIRM" in acts:
-        yield _CONFIRM, {"function": function, "facts": _facts(_details(exchange))}
+        details = {slot: [value] for slot, value in exchange.details().items()}
+        yield _CONFIRM, {"function": function, "facts": _facts(details)}
     if "INFORM" in acts:
         said = _offered(exchange, "INFORM")
         seen = any(row.get(slot) in said[slot] for slot in said for row in exchange.earlier)
@@ -222,13 +222,10 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
 def _request(exchange: Exchange) -> _Part:
     asked = list(exchange.values("REQUEST"))
     names = {"function": _function(exchange), "slots": _joined(asked)}
-    wanted = exchange.function.properties if exchange.function else {}
-    known = {
-        slot: forms[-1:]
-        for slot, forms in exchange.forms.items()
-        if slot in wanted and slot not in asked and forms[-1:] != [ANY]
-    }
-    return (_ASK_MORE, {**names, "facts": _facts(known)}) if known else (_ASK, names)
+    known = exchange.known()
+    if not known:
+        return _ASK, names
+    return _ASK_MORE, {**names, "facts": _facts({slot: [value] for slot, value in known.items()})}
 
 
 def _function(exchange: Exchange) -> str:
@@ -237,15 +234,6 @@ def _function(exchange: Exchange) -> str:
 
 def _offered(exchange: Exchange, act: str) -> dict[str, Sequence[JsonValue]]:
     return {slot: list(values) for slot, values in exchange.values(act).items()}
-
-
-def _details(exchange: Exchange) -> dict[str, Sequence[JsonValue]]:
-    """What the user is asked to confirm, with the types that the call will have."""
-    wanted = exchange.function.properties if exchange.function else {}
-    return {
-        slot: [typed(wanted.get(slot, {}).get("type"), value) for value in values]
-        for slot, values in exchange.values("CONFIRM").items()
-    }
 
 
 def _argument(exchange: Exchange, slot: str) -> str:

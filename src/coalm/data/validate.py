@@ -4,16 +4,25 @@ A `Validator` sees conversations only, never the code that made them:
 
 - `function`: every call names a function on offer;
 - `arguments`: names and types of a call's arguments are those of the function's schema;
-- `evidence`: every argument value follows from what was said, shown or set by the schema before;
-- `thought`: the reasoning agrees with the act that follows it.
+- `evidence`: every argument value rests on something in the conversation (`coalm.data.evidence`);
+- `thought`: the reasoning agrees with the act that follows it (`coalm.data.reasoning`).
+
+Every assistant message of a sample is checked, the one to learn and those of its history, for a
+false history teaches too. The samples of one dialogue follow each other and share their messages;
+what was checked in the sample before is not checked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
+from pydantic import JsonValue
+
 from coalm.data.base import Ledger
+from coalm.data.evidence import Heard, Marks, marks
+from coalm.data.reasoning import call_faults, reply_faults
 from coalm.errors import ToolError
 from coalm.tools import check_arguments
 from coalm.types import Conversation, Message, ToolCall, ToolSchema
@@ -37,12 +46,13 @@ class Validator:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._past = _Past()
 
     def admits(self, conversation: Conversation) -> bool:
         """Whether a sample is sound; if not, the ledger names it."""
         violations = self.check(conversation)
-        for violation in violations:
-            self._ledger.violations[violation.criterion] += 1
+        for criterion in {violation.criterion for violation in violations}:
+            self._ledger.violations[criterion] += 1
         if violations:
             criterion, detail = violations[0]
             self._ledger.reject(conversation.id, f"{VIOLATES} {criterion}", detail)
@@ -51,25 +61,102 @@ class Validator:
     def check(self, conversation: Conversation) -> list[Violation]:
         """Everything that is wrong with one sample; empty when it is sound."""
         self._ledger.checked["samples"] += 1
-        tools = {tool.name: tool for tool in conversation.tools}
-        return [
-            violation
-            for message in conversation.messages
-            if message.role == "assistant"
-            for violation in self._message(message, tools)
-        ]
+        *context, target = conversation.messages
+        view = _View(conversation, self._ledger)
+        if not self._past.opens(context, conversation.tools):
+            self._past = _Past(conversation.tools)
+        past = self._past
+        for message in context[len(past.messages) :]:
+            if message is not past.target:
+                past.violations += view.faults(message, past.heard)
+            else:
+                past.violations += past.target_violations
+            past.heard.add(message)
+            past.messages.append(message)
+        past.target = target
+        past.target_violations = list(view.faults(target, past.heard))
+        return [*past.violations, *past.target_violations]
 
-    def _message(self, message: Message, tools: dict[str, ToolSchema]) -> Iterator[Violation]:
+
+class _Past:
+    """What is known of a dialogue's messages up to the last one that was checked."""
+
+    def __init__(self, tools: Sequence[ToolSchema] = ()) -> None:
+        self.tools = tools
+        self.messages: list[Message] = []
+        self.heard = Heard()
+        self.violations: list[Violation] = []
+        self.target: Message | None = None
+        self.target_violations: list[Violation] = []
+
+    def opens(self, context: Sequence[Message], tools: Sequence[ToolSchema]) -> bool:
+        """Whether these messages begin with those that are known, with the same functions."""
+        return (
+            0 < len(self.messages) <= len(context)
+            and all(map(_is, self.messages, context))
+            and len(tools) == len(self.tools)
+            and all(map(_is, tools, self.tools))
+        )
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+class _View:
+    """Looks at the messages of one sample."""
+
+    def __init__(self, conversation: Conversation, ledger: Ledger) -> None:
+        self._tools = {tool.name: tool for tool in conversation.tools}
+        self._conversation = conversation
+        self._ledger = ledger
+
+    def faults(self, message: Message, heard: Heard) -> Iterator[Violation]:
+        """What is wrong with one message after what was heard."""
+        if message.role != "assistant":
+            return
+        marked = marks(self._conversation) if message.tool_calls or message.thought else None
         for call in message.tool_calls:
             self._ledger.checked["calls"] += 1
-            yield from _shape(call, tools)
+            yield from self._call_faults(call, heard, marked)
+        if message.thought is None:
+            return
+        self._ledger.checked["thoughts"] += 1
+        if message.tool_calls:
+            found = call_faults(message, self._tools)
+        else:
+            found = reply_faults(message, partial(self._holds, message, heard, marked))
+        for detail in found:
+            yield Violation("thought", detail)
+
+    def _call_faults(
+        self, call: ToolCall, heard: Heard, marked: Marks | None
+    ) -> Iterator[Violation]:
+        schema = self._tools.get(call.name)
+        if schema is None:
+            yield Violation("function", f"{call.name!r} is not among the functions on offer")
+        else:
+            yield from _shape_faults(call, schema)
+        properties = schema.properties if schema else {}
+        for name, value in call.arguments.items():
+            kind = heard.find(name, value, properties.get(name, {}), marked)
+            self._ledger.checked[f"arguments by {kind}" if kind else "arguments by nothing"] += 1
+            if kind is None:
+                yield Violation("evidence", f"{call.name}: nobody gave {name} {value!r:.80}")
+
+    def _holds(
+        self, reply: Message, heard: Heard, marked: Marks | None, name: str, value: JsonValue
+    ) -> bool:
+        specs = [tool.properties[name] for tool in self._tools.values() if name in tool.properties]
+        spec: Mapping[str, JsonValue] = specs[0] if specs else {}
+        if heard.find(name, value, spec, marked):
+            return True
+        said = Heard(heard.today)
+        said.add(reply)
+        return said.find(name, value, spec, marked) is not None
 
 
-def _shape(call: ToolCall, tools: dict[str, ToolSchema]) -> Iterator[Violation]:
-    schema = tools.get(call.name)
-    if schema is None:
-        yield Violation("function", f"{call.name!r} is not among the functions on offer")
-        return
+def _shape_faults(call: ToolCall, schema: ToolSchema) -> Iterator[Violation]:
     try:
         fitting = check_arguments(schema, call.arguments)
     except ToolError as e:
