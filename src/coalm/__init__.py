@@ -7,8 +7,11 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from coalm.agent.functions import tool_from_function
 from coalm.agent.react import Limits, stop_reason, user_turn
 from coalm.agent.rollout import Finished, Rollout, run_many, run_one
+from coalm.agent.session import AgentSession, Answer
+from coalm.agent.shared import SharedEngine
 from coalm.engines import Completion, Engine, SamplingParams, Usage, load_engine
 from coalm.engines.config import InferConfig
 from coalm.errors import CoalmError
@@ -17,6 +20,8 @@ from coalm.tools import Tool, Toolbox
 from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolCall, ToolSchema
 
 __all__ = [
+    "AgentSession",
+    "Answer",
     "ChatTurn",
     "CoalmError",
     "Completion",
@@ -30,6 +35,7 @@ __all__ = [
     "PromptFormat",
     "Rollout",
     "SamplingParams",
+    "SharedEngine",
     "Tool",
     "ToolCall",
     "ToolSchema",
@@ -41,5 +47,6 @@ __all__ = [
     "run_many",
     "run_one",
     "stop_reason",
+    "tool_from_function",
     "user_turn",
 ]

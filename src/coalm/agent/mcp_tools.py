@@ -154,7 +154,7 @@ async def _list_tools(client: Client) -> list[ServerTool]:
 
 def _result(name: str, result: CallToolResult) -> JsonValue:
     if result.is_error:
-        raise ToolError(f"{name}: {_text(result)}")
+        raise ToolError(_text(result) or f"{name} failed and does not say why")
     return _text(result) if result.structured_content is None else result.structured_content
 
 
