@@ -241,6 +241,23 @@ def test_prompts_are_read_as_places_get_free(start: Start) -> None:
     stream.close()
 
 
+def test_a_prompt_may_wait_for_the_answers_before_it(start: Start) -> None:
+    engine, endpoint = start(workers=4)
+    said: list[str] = []
+
+    def prompts() -> Iterator[Prompt | None]:
+        for n in range(5):
+            while len(said) < n:
+                yield None
+            yield ask(" ".join([*said[-1:], str(n)]))
+
+    for place, outcome in engine.answers(prompts(), GREEDY):
+        assert place == len(said)
+        said.append(str(outcome[0]).split()[-1])
+    assert said == ["0", "1", "2", "3", "4"]
+    assert endpoint.most_at_once == 1
+
+
 def test_callers_with_a_loop_of_their_own(start: Start) -> None:
     engine, endpoint = start(SLOW_DOWN, answer=lambda p: time.sleep(0.03) or echo(p), workers=3)
 

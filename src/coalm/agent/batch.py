@@ -36,8 +36,8 @@ input says cannot be asked."""
 
 _FAILURES_IN_A_ROW = 20
 """So many failures with no answer between them mean that the engine is broken."""
-_BATCHES = 4
-"""Batches asked for in one call, so that an engine can put prompts of similar length together."""
+_BATCHES = 8
+"""Batches asked for in one call, so that an engine can fill them up as answers end."""
 
 
 class Summary(BaseModel):
@@ -81,6 +81,8 @@ class Batch:
         self._output = output
         self._format = prompt_format
         self._record = output.with_name(f"{output.name}.run.json")
+        # answers of an endpoint do not depend on what else is asked, as far as we can tell
+        self._apart = config.engine == "openai"
         self._chunk = _BATCHES * (config.generation.batch_size or 1)
         self._about = _describe(source, config, prompt_format)
         self.total = 0
@@ -150,7 +152,7 @@ class Batch:
         self, journal: Journal, engine: Engine, params: SamplingParams
     ) -> Iterator[tuple[Question, Completion | EngineError]]:
         good = (q for q in read_questions(self._source, self._format) if not q.fault)
-        if isinstance(engine, StreamingEngine):
+        if self._apart and isinstance(engine, StreamingEngine):
             yield from _streamed((q for q in good if not self._is_done(q.place)), engine, params)
             return
         for _, group in groupby(good, key=lambda q: q.place // self._chunk):

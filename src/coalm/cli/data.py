@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coalm.cli.plain_text import one_line, visible
+from coalm.cli.teach import teach
 from coalm.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def build(
     _print_losses(sources)
     output = loaded.config.output_dir
     typer.echo(f"written to {output} in {time.monotonic() - start:.0f} s")
+
+
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(teach)
 
 
 @contextmanager

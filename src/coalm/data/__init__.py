@@ -17,6 +17,7 @@ from coalm.data.manifest import Manifest, read_manifest
 from coalm.data.optional import OptionalSource
 from coalm.data.stats import CountTokens, statistics
 from coalm.data.tally import Rows
+from coalm.data.teacher import Teacher
 
 __all__ = [
     "SOURCES",
@@ -27,6 +28,7 @@ __all__ = [
     "Rejection",
     "Rows",
     "Source",
+    "Teacher",
     "build",
     "load_sources",
     "read_manifest",

@@ -137,14 +137,14 @@ class OpenAIEngine:
             found[place] = outcome
         return [found[place] for place in range(len(prompts))]
 
-    def answers(self, prompts: Iterable[Prompt], params: SamplingParams) -> Iterator[Answer]:
+    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
         """See `StreamingEngine.answers`; requests are under way while the caller works."""
-        waiting = enumerate(prompts)
+        waiting, places = iter(prompts), itertools.count()
         running: dict[Future[Completion], int] = {}
         try:
             while True:
-                for place, prompt in itertools.islice(waiting, self._window - len(running)):
-                    running[self._submit(prompt, params)] = place
+                while len(running) < self._window and (prompt := next(waiting, None)):
+                    running[self._submit(prompt, params)] = next(places)
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -155,15 +155,16 @@ class OpenAIEngine:
                 future.cancel()
 
     async def agenerate(
-        self, prompts: Iterable[Prompt], params: SamplingParams
+        self, prompts: Iterable[Prompt | None], params: SamplingParams
     ) -> AsyncIterator[Answer]:
         """The same as `answers` for callers with an event loop of their own."""
-        waiting = enumerate(prompts)
+        waiting, places = iter(prompts), itertools.count()
         running: dict[asyncio.Future[Completion], int] = {}
         try:
             while True:
-                for place, prompt in itertools.islice(waiting, self._window - len(running)):
-                    running[asyncio.wrap_future(self._submit(prompt, params))] = place
+                while len(running) < self._window and (prompt := next(waiting, None)):
+                    future = asyncio.wrap_future(self._submit(prompt, params))
+                    running[future] = next(places)
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
