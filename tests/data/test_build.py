@@ -18,13 +18,12 @@ from coalm.formats import get_format
 from coalm.types import Conversation
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-FILES = [
-    *("manifest.json", "rejected.jsonl", "train.alpaca.jsonl", "train.jsonl"),
-    *("validation.alpaca.jsonl", "validation.jsonl"),
-]
+ROWS = ["train.alpaca.jsonl", "train.jsonl", "validation.alpaca.jsonl", "validation.jsonl"]
+FILES = ["README.md", "dataset_info.json", "manifest.json", "rejected.jsonl", *ROWS]
 
 
 def run(output: Path, **settings: Any) -> Manifest:
+    settings.setdefault("workers", 1)
     settings.setdefault("sources", ("snips", "sgd", "sgd_calls", "sealtools"))
     config = DataConfig(output_dir=output, **{"root": FIXTURES, **settings})
     return build(config, load_sources(config))
@@ -93,7 +92,8 @@ def test_the_same_input_gives_the_same_bytes_and_another_seed_another_order(tmp_
     for name in ("one", "two"):
         run(tmp_path / name)
     one, two = (contents(tmp_path / name) for name in ("one", "two"))
-    del one["manifest.json"], two["manifest.json"]  # these name the folder
+    for files in (one, two):
+        del files["manifest.json"], files["README.md"]  # these name the folder
     assert one == two
     run(tmp_path / "other", seed=8, validation_share=0.0)
     run(tmp_path / "one", validation_share=0.0)
@@ -168,7 +168,7 @@ def test_the_manifest_says_what_went_in_and_came_out(tmp_path: Path) -> None:
     }
     for name, checksum in manifest.files.items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == checksum
-    assert sorted([*manifest.files, "manifest.json"]) == FILES
+    assert [*manifest.files] == FILES[3:]
     assert manifest.versions["format react"] == get_format("react").version
 
 
@@ -288,23 +288,28 @@ def write_sentences(root: Path, count: int) -> None:
     (folder / "validate_Speak.json").write_text(json.dumps({"Speak": data[:3]}))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
-    "moment",
-    [".partial/spool", ".partial/spool/train-00", ".partial/train.jsonl", "rejected.jsonl"],
+    "moment", [".partial-*/spool/train-*", ".partial-*/train.alpaca.jsonl", "rejected.jsonl"]
 )
-def test_a_killed_build_is_made_good_by_the_same_command(tmp_path: Path, moment: str) -> None:
+def test_a_killed_build_is_made_good_by_the_same_command(
+    tmp_path: Path, moment: str, workers: int
+) -> None:
     write_sentences(tmp_path, 8_000)
     output = tmp_path / "out"
     words = [f"output_dir={output}", f"root={tmp_path}", "sources=[snips]"]
     (tmp_path / "data.yaml").write_text("seed: 7\n")
     command = [sys.executable, "-c", "from coalm.cli.data import app; app()", "build"]
-    command += ["-c", str(tmp_path / "data.yaml"), *words]
+    command += ["-c", str(tmp_path / "data.yaml"), *words, f"workers={workers}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 60
-    while not (output / moment).exists():
+    while not list(output.glob(moment)):
         assert time.monotonic() < deadline
     process.kill()
     process.communicate()
+    if (output / "manifest.json").exists():  # all was in place already
+        for name, checksum in read_manifest(output).files.items():
+            assert hashlib.sha256((output / name).read_bytes()).hexdigest() == checksum
     subprocess.run(command, check=True, capture_output=True)
     after_kill = contents(output)
     shutil.rmtree(output)
@@ -313,17 +318,64 @@ def test_a_killed_build_is_made_good_by_the_same_command(tmp_path: Path, moment:
     assert len(ids(output)) == len(set(ids(output))) == 7_997
 
 
+def test_the_processes_of_a_killed_build_end_with_it(tmp_path: Path) -> None:
+    write_sentences(tmp_path, 30_000)
+    code = (
+        "import sys; from pathlib import Path; from coalm.data import *\n"
+        "if __name__ == '__main__':\n"
+        "    config = DataConfig(output_dir=Path(sys.argv[1]) / 'out', root=Path(sys.argv[1]),"
+        " sources=('snips',), workers=2)\n"
+        "    build(config, load_sources(config))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob(".partial-*/spool/train-*")):
+        assert time.monotonic() < deadline
+    process.kill()
+    process.wait()
+    # the spool is named by process: nobody may write there any more
+    time.sleep(0.5)
+    sizes = [spool_sizes(tmp_path / "out") for _ in (time.sleep(0.5), time.sleep(0.5))]
+    assert sizes[0] == sizes[1]
+
+
+def spool_sizes(output: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in output.glob(".partial-*/spool/*")}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sgd": {"limit": 6}, "sgd_calls": {"weight": 1.5}, "sealtools": {"limit": 1}},
+        {"max_characters": 2200, "sgd": {"limit": 5}, "validation_share": 0.3},
+    ],
+)
+def test_the_number_of_processes_changes_no_byte(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings["outputs"] = ("alpaca", "messages", "parquet")
+    found = []
+    for workers in (1, 2, 3):
+        run(tmp_path / "out", workers=workers, **settings)
+        found.append(contents(tmp_path / "out"))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 2 * 4 + 4
+
+
+def test_files_of_other_shapes_go_with_the_former_build(tmp_path: Path) -> None:
+    run(tmp_path, sources=("snips",), outputs=("alpaca", "messages", "parquet"))
+    (tmp_path / "notes.txt").write_text("the user's")
+    run(tmp_path, sources=("snips",), outputs=())
+    names = ["README.md", "manifest.json", "notes.txt", "rejected.jsonl"]
+    assert sorted(contents(tmp_path)) == [*names, "train.jsonl", "validation.jsonl"]
+
+
 def test_a_build_that_fails_leaves_the_former_one(tmp_path: Path) -> None:
     shutil.copytree(FIXTURES / "snips", tmp_path / "snips")
     run(tmp_path / "out", root=tmp_path, sources=("snips",))
     before = contents(tmp_path / "out")
     with pytest.raises(DataError):
         run(tmp_path / "out", root=tmp_path, sources=("snips", "sgd"))
-    after = contents_without_partial(tmp_path / "out")
-    assert after == before
+    assert contents(tmp_path / "out") == before
     run(tmp_path / "out", root=tmp_path, sources=("snips",))
     assert contents(tmp_path / "out") == before
 
-
-def contents_without_partial(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(output.iterdir()) if path.is_file()}

@@ -64,7 +64,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def _progress() -> Iterator[Callable[[str, int], None]]:
     """A line per source with the samples read so far; nothing when nobody watches."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -81,10 +81,10 @@ def _progress() -> Iterator[Callable[[str], None]]:
     ) as progress:
         tasks = {}
 
-        def watch(source: str) -> None:
+        def watch(source: str, samples: int) -> None:
             if source not in tasks:
                 tasks[source] = progress.add_task(source, total=None)
-            progress.advance(tasks[source])
+            progress.advance(tasks[source], samples)
 
         yield watch
 
@@ -121,6 +121,8 @@ def _print_losses(sources: Sequence[Source]) -> None:
     """What every source lacked or left out."""
     for source in sources:
         ledger = source.ledger
+        for reason in ledger.absent:
+            typer.echo(f"{source.name}: left out as a whole: {one_line(reason)}")
         if ledger.missing:
             typer.echo(f"{source.name}: missing {_named(ledger.missing)}")
         for reason in ledger.reasons():
@@ -169,7 +171,7 @@ def _print_sample(console: Console, conversation: Conversation) -> None:
     console.print(Text(visible(conversation.id), style="bold"))
     meta = ", ".join(f"{key} {value}" for key, value in conversation.meta.items())
     console.print(Text(one_line(meta), style="dim"))
-    console.print(Text(visible(signature_list(conversation.tools)), style="dim"))
+    console.print(Text(visible(signature_list(conversation)), style="dim"))
     *context, target = conversation.messages
     for message in context:
         for label, text in _lines(message):

@@ -1,212 +1,145 @@
-"""From sources to files: choose, split, render, shuffle, write.
+"""From sources to files: choose, split, check, render, shuffle, write.
 
-The rows are spooled in `OUTPUT/.partial` and moved into place when all are written, the manifest
-last. A build that is interrupted leaves a former one as it was; the next one starts anew. Which
-sample goes where is decided by hashes of seed and sample, so the bytes depend on the inputs and the
-configuration alone.
+Everything is made in a folder `.partial-*` inside the output folder and moved into place when all
+is written, the manifest last. A build that is interrupted leaves a former one as it was; the next
+one starts anew. Which sample goes where is decided by hashes of seed and sample, so the bytes
+depend on the inputs and the configuration alone, and not on the number of processes.
 """
 
 from __future__ import annotations
 
-import heapq
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from pydantic_core import PydanticSerializationError
 
 from coalm import jsonl
-from coalm.data.base import SPLITS, Ledger, Source, Split, Watch, chance, draw
-from coalm.data.config import DataConfig
+from coalm.data.base import SPLITS, Ledger, ShardedSource, Source, Watch
+from coalm.data.card import SNIPPET, write_card
+from coalm.data.config import DataConfig, Shape
+from coalm.data.intake import Intake, Taken, Task
 from coalm.data.manifest import MANIFEST, Manifest, report, sha256, versions
-from coalm.data.spool import Spool
-from coalm.data.tally import Kind, Tally
-from coalm.data.validate import VIOLATES, Validator
-from coalm.errors import DataError, FormatError
-from coalm.formats import get_format
-from coalm.types import Conversation
+from coalm.data.shapes import Renderer
+from coalm.data.validate import VIOLATES
+from coalm.data.workers import Workers, cores
+from coalm.data.writers import FILE_NAMES, Job, parquet_schema, write
+from coalm.errors import DataError
 
 _REJECTED = "rejected.jsonl"
+_PARTIAL = ".partial-"
 
 
-def build(config: DataConfig, sources: Sequence[Source], watch: Watch = lambda _: None) -> Manifest:
+def build(
+    config: DataConfig, sources: Sequence[Source], watch: Watch = lambda _source, _samples: None
+) -> Manifest:
     """Write the rows of all sources into `config.output_dir`.
 
-    For each split: `SPLIT.jsonl` (conversations) and `SPLIT.alpaca.jsonl` (instruction, input,
-    output), line by line the same samples. Beside them `rejected.jsonl` and `manifest.json`.
+    For each split the conversations (`SPLIT.jsonl`) and a file for each of `config.outputs`, line
+    by line the same samples. Beside them a card, `rejected.jsonl` and `manifest.json`.
 
     Raises:
         DataError: a source has no sample, or a file cannot be read or written.
         FormatError: the configuration names an instruction text that cannot be used.
+        MissingExtraError: Parquet is wanted, and pyarrow is not installed.
     """
-    partial = config.output_dir / ".partial"
+    Renderer(config.instructions)
+    if "parquet" in config.outputs:
+        parquet_schema()
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        intake = _Intake(config)
-        with Spool(partial / "spool") as spool:
-            for source in sources:
-                intake.take(source, spool, watch)
-            if config.on_violation == "fail":
-                _refuse_violations(sources)
-            tally = Tally()
-            for split in SPLITS:
-                _write(split, spool, intake.evicted, partial, tally)
-        shutil.rmtree(partial / "spool")
-        jsonl.write(partial / _REJECTED, _rejections(sources))
-        manifest = Manifest(
-            config=config.model_dump(mode="json"),
-            sources={source.name: report(source.ledger) for source in sources},
-            rows=tally.rows(),
-            files={path.name: sha256(path) for path in sorted(partial.iterdir())},
-            versions=versions(intake.formats),
-        )
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        _move_into_place(partial, config.output_dir)
+        partial = _new_folder(config.output_dir)
+        try:
+            manifest = _build_in(partial, config, sources, watch)
+            _move_into_place(partial, config.output_dir)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     except OSError as e:
         name = e.filename or config.output_dir
         raise DataError(f"{name}: cannot be read or written: {e.strerror or e}") from e
     return manifest
 
 
-class _Rendered(NamedTuple):
-    """A sample as text."""
-
-    conversation: str
-    alpaca: str
-    prompt: int
-    reply: int
-    """Characters of the Alpaca texts."""
-
-
-class _Room:
-    """Places for the samples of one source: under a limit, those with the lowest numbers stay."""
-
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self._taken: list[tuple[int, int]] = []
-
-    def has_place(self, number: int) -> bool:
-        """Whether a sample with this number would get a place."""
-        if self._limit is None or len(self._taken) < self._limit:
-            return True
-        return number < -self._taken[0][0]
-
-    def enter(self, number: int, key: int) -> int | None:
-        """Give `key` a place; returns the key that lost its own to it, if there is one."""
-        if self._limit is None:
-            return None
-        heapq.heappush(self._taken, (-number, key))
-        return heapq.heappop(self._taken)[1] if len(self._taken) > self._limit else None
+def _new_folder(output: Path) -> Path:
+    """An empty folder of this build's own; what an interrupted one left behind is removed."""
+    output.mkdir(parents=True, exist_ok=True)
+    for left in output.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    # a new name every time: a process that outlives its killed build writes to nowhere
+    return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=output))
 
 
-class _Intake:
-    """Decides about every sample, renders it and puts it into the spool."""
+def _build_in(
+    folder: Path, config: DataConfig, sources: Sequence[Source], watch: Watch
+) -> Manifest:
+    spool = folder / "spool"
+    spool.mkdir()
+    count = config.workers or cores()
+    with Workers(count, Intake, config, sources, spool) as workers:
+        taken = _take_all(workers, sources, watch)
+        _refuse_empty(taken, sources)
+        _refuse_violations(config, sources)
+        evicted = frozenset(_evicted(taken, config, sources))
+        shapes: tuple[Shape, ...] = ("conversations", *config.outputs)
+        jobs = [Job(split, shape, evicted) for split in SPLITS for shape in shapes]
+        written = list(workers.each(write, jobs))
+    shutil.rmtree(spool)
+    jsonl.write(folder / _REJECTED, _rejections(sources))
+    files = {_REJECTED: sha256(folder / _REJECTED), **{w.name: w.sha256 for w in written}}
+    used = {name: version for part in taken for name, version in part.versions.items()}
+    manifest = Manifest(
+        config=config.model_dump(mode="json", exclude={"workers"}),
+        sources={source.name: report(source.ledger) for source in sources},
+        rows=[row for file in written if file.shape == "conversations" for row in file.rows],
+        files=dict(sorted(files.items())),
+        versions=versions(used, ["pyarrow"] if "parquet" in config.outputs else []),
+    )
+    write_card(folder, manifest)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return manifest
 
-    def __init__(self, config: DataConfig) -> None:
-        self._config = config
-        self.formats = {name: get_format(name, path) for name, path in config.instructions.items()}
-        """Formats that were used, or have an instruction text of the user's."""
-        self.evicted: set[int] = set()
-        """Keys of spooled rows that later lost their place under a limit."""
 
-    def take(self, source: Source, spool: Spool, watch: Watch) -> None:
-        """Spool the samples of one source.
+def _take_all(workers: Workers[Intake], sources: Sequence[Source], watch: Watch) -> list[Taken]:
+    """Have all samples spooled; afterwards the sources' ledgers are complete."""
+    taken: list[Taken] = []
+    for part in workers.each(Intake.take, _tasks(sources)):
+        watch(sources[part.source].name, part.samples)
+        taken.append(part)
+    for number, source in enumerate(sources):
+        ledger = Ledger()
+        for part in taken:
+            if part.source == number:
+                ledger.add(part.ledger)
+        ledger.add(source.ledger.drain())
+        source.ledger.add(ledger)
+    return taken
 
-        Raises:
-            DataError: there is none.
-        """
-        settings = self._config.settings(source.name)
-        room = _Room(settings.limit)
-        taken = 0
-        validator = Validator(source.ledger)
-        for conversation in source.conversations():
-            watch(source.name)
-            split = self._split(conversation)
-            for copy in self._copies(conversation, settings.weight, split):
-                number = draw(self._config.seed, "limit", copy.id)
-                if not room.has_place(number) or not validator.admits(copy):
-                    continue
-                if (rendered := self._render(copy, source.ledger)) is None:
-                    continue
-                key = draw(self._config.seed, "order", copy.id)
-                if (loser := room.enter(number, key)) is not None:
-                    self.evicted.add(loser)
-                spool.add(split, key, _fields(copy, rendered))
-                taken += 1
-        if not taken:
+
+def _tasks(sources: Sequence[Source]) -> Iterator[Task]:
+    """The pieces of work; large ones come first, so that no process sits idle at the end."""
+    for number, source in enumerate(sources):
+        if not isinstance(source, ShardedSource):
+            yield Task(number, None, Ledger())
+    for number, source in enumerate(sources):
+        if isinstance(source, ShardedSource):
+            for shard in source.shards():
+                yield Task(number, shard, source.ledger.drain())
+
+
+def _refuse_empty(taken: Sequence[Taken], sources: Sequence[Source]) -> None:
+    """Say no to a source without samples.
+
+    Raises:
+        DataError: there is one.
+    """
+    full = {part.source for part in taken if part.spooled}
+    for number, source in enumerate(sources):
+        if number not in full and not source.ledger.absent:
             rejected = source.ledger.rejected
             first = " ".join(rejected[0]) if rejected else "see its weight, and max_characters"
             raise DataError(f"source {source.name} gives no sample: {first}")
 
-    def _split(self, conversation: Conversation) -> Split:
-        own = conversation.meta.get("split")
-        if own is not None:
-            return "validation" if own == "validation" else "train"
-        number = chance(self._config.seed, "split", conversation.meta["group"])
-        return "validation" if number < self._config.validation_share else "train"
 
-    def _copies(
-        self, conversation: Conversation, weight: float, split: Split
-    ) -> Iterator[Conversation]:
-        whole = int(weight)
-        number = whole + (chance(self._config.seed, "weight", conversation.id) < weight - whole)
-        for copy in range(min(number, 1) if split == "validation" else number):
-            # ids stay unique, so that a copy has a place of its own in the order
-            new = {"id": f"{conversation.id}#{copy + 1}"}
-            yield conversation.model_copy(update=new) if copy else conversation
-
-    def _render(self, conversation: Conversation, ledger: Ledger) -> _Rendered | None:
-        """The sample as text; None, said in the ledger, when it cannot be or is too long."""
-        try:
-            row = conversation.model_dump_json(exclude_defaults=True)
-            alpaca = self._alpaca(conversation)
-        except (FormatError, PydanticSerializationError) as e:
-            ledger.reject(conversation.id, "cannot be written", str(e))
-            return None
-        prompt, reply = len(alpaca["instruction"]) + len(alpaca["input"]), len(alpaca["output"])
-        if self._config.max_characters is not None and prompt + reply > self._config.max_characters:
-            ledger.counts["longer than max_characters"] += 1
-            return None
-        return _Rendered(row, jsonl.dumps(alpaca), prompt, reply)
-
-    def _alpaca(self, conversation: Conversation) -> dict[str, str]:
-        name = str(conversation.meta["format"])
-        if name not in self.formats:
-            self.formats[name] = get_format(name)
-        prompt_format = self.formats[name]
-        *context, target = conversation.messages
-        prompt = prompt_format.render_alpaca(
-            conversation.model_copy(update={"messages": tuple(context)})
-        )
-        output = prompt_format.render_reply(target)
-        return {"instruction": prompt.instruction, "input": prompt.input, "output": output}
-
-
-def _fields(conversation: Conversation, rendered: _Rendered) -> list[str]:
-    """What the spool keeps of a sample, read again by `_write`."""
-    kind = [str(conversation.meta[name]) for name in ("source", "skill", "format")]
-    sizes = [str(rendered.prompt), str(rendered.reply)]
-    return [*kind, *sizes, rendered.conversation, rendered.alpaca]
-
-
-def _write(split: Split, spool: Spool, evicted: set[int], folder: Path, tally: Tally) -> None:
-    """Write both files of a split, counting what they hold."""
-    with (
-        (folder / f"{split}.jsonl").open("wb") as rows,
-        (folder / f"{split}.alpaca.jsonl").open("wb") as alpaca,
-    ):
-        for key, fields in spool.rows(split):
-            if key in evicted:
-                continue
-            source, skill, prompt_format, prompt, reply, row, text = fields
-            rows.write(f"{row}\n".encode())
-            alpaca.write(f"{text}\n".encode())
-            tally.add(Kind(split, source, skill, prompt_format), int(prompt), int(reply))
-
-
-def _refuse_violations(sources: Sequence[Source]) -> None:
-    """Say no to a data set with a false sample in it.
+def _refuse_violations(config: DataConfig, sources: Sequence[Source]) -> None:
+    """Say no to a data set when a source has a false sample that may not just be left out.
 
     Raises:
         DataError: a sample of some source violates a criterion; names the first ones.
@@ -214,15 +147,28 @@ def _refuse_violations(sources: Sequence[Source]) -> None:
     found = [
         rejection
         for source in sources
+        if (config.on_violation or config.settings(source.name).on_violation) == "fail"
         for rejection in source.ledger.rejected
         if rejection.reason.startswith(VIOLATES)
     ]
     if found:
         first = "; ".join(f"{where} {reason}: {detail}" for where, reason, detail in found[:3])
+        number = f"{len(found):,} samples are" if len(found) > 1 else "1 sample is"
         raise DataError(
-            f"{len(found):,} samples are not sound: {first}; correct the raw files or the source, "
-            "or set on_violation=drop"
+            f"{number} not sound: {first}; correct the raw files, or leave such samples out with "
+            "on_violation=drop"
         )
+
+
+def _evicted(taken: Sequence[Taken], config: DataConfig, sources: Sequence[Source]) -> set[int]:
+    """Keys of the rows that are in the spool, but have no place under their source's limit."""
+    evicted: set[int] = set()
+    for number, source in enumerate(sources):
+        limit = config.settings(source.name).limit
+        if limit is not None:
+            places = sorted(p for part in taken if part.source == number for p in part.places)
+            evicted |= {key for _, key in places[limit:]}
+    return evicted
 
 
 def _rejections(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
@@ -234,6 +180,9 @@ def _rejections(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
 def _move_into_place(partial: Path, output: Path) -> None:
     """Replace a former build file by file; while that lasts, there is no manifest."""
     (output / MANIFEST).unlink(missing_ok=True)
-    for path in sorted(partial.iterdir(), key=lambda path: path.name == MANIFEST):
-        path.replace(output / path.name)
-    partial.rmdir()
+    made = {path.name for path in partial.iterdir()}
+    for name in {*FILE_NAMES, SNIPPET} - made:
+        # of a former build with other shapes
+        (output / name).unlink(missing_ok=True)
+    for name in sorted(made, key=lambda name: name == MANIFEST):
+        (partial / name).replace(output / name)

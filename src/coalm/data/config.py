@@ -166,8 +166,8 @@ class DataConfig(ConfigModel):
     output_dir: Path
     """Folder that gets the rows and the manifest; a former build in it is replaced."""
     outputs: tuple[Output, ...] = ("alpaca",)
-    """Shapes to write beside the conversations, which are always written: `alpaca` rows, OpenAI-style
-    `messages` with tools, and `parquet` with both."""
+    """Shapes to write beside the conversations, which are always written: `alpaca` rows,
+    OpenAI-style `messages` with tools, and `parquet` with both."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that share the work; null takes one per core. The rows do not depend on it."""
     sources: tuple[SourceName, ...]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -19,7 +20,6 @@ from coalm.data.files import first_fault
 from coalm.data.tally import Rows
 from coalm.data.validate import CRITERIA
 from coalm.errors import DataError
-from coalm.formats import PromptFormat
 
 MANIFEST = "manifest.json"
 
@@ -33,6 +33,8 @@ class SourceReport(_Part):
 
     files: dict[str, str]
     """Raw file to its sha256."""
+    absent: list[str]
+    """Why the source as a whole was left out; empty when it was read."""
     missing: list[str]
     """Files of the data set that this copy of it lacks."""
     counts: dict[str, int]
@@ -53,13 +55,14 @@ class Manifest(_Part):
     files: dict[str, str]
     """Written file to its sha256."""
     versions: dict[str, str]
-    """coalm, Python, and every prompt format that was used."""
+    """coalm, Python, every prompt format that was used, and pyarrow if it wrote a file."""
 
 
 def report(ledger: Ledger) -> SourceReport:
     """A source's part of the manifest."""
     return SourceReport(
         files={str(path): sha256(path) for path in sorted(set(ledger.files))},
+        absent=ledger.absent,
         missing=ledger.missing,
         counts=dict(sorted(ledger.counts.items())),
         rejected=ledger.reasons(),
@@ -68,10 +71,11 @@ def report(ledger: Ledger) -> SourceReport:
     )
 
 
-def versions(formats: Mapping[str, PromptFormat]) -> dict[str, str]:
-    """The versions that decide what a build looks like."""
-    used = {f"format {name}": formats[name].version for name in sorted(formats)}
-    return {"coalm": __version__, "python": platform.python_version(), **used}
+def versions(formats: Mapping[str, str], packages: Sequence[str]) -> dict[str, str]:
+    """The versions that decide what a build looks like, of formats and of installed packages."""
+    used = {f"format {name}": formats[name] for name in sorted(formats)}
+    found = {name: metadata.version(name) for name in packages}
+    return {"coalm": __version__, "python": platform.python_version(), **found, **used}
 
 
 def sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json
 from coalm.formats.tool_text import json_list
+from coalm.memo import Memo
 from coalm.types import Conversation, Message, Prompt, ToolCall
 
 _FENCE = "```"
@@ -34,6 +35,7 @@ class JsonCallsFormat:
     def __init__(self, instructions: Path | None = None) -> None:
         self._instructions = Instructions(self.name, ("context", "tools"), instructions)
         self.version = "1" + self._instructions.suffix
+        self._line = Memo(_query_line)  # all samples of a dialogue have its messages in common
 
     def render(self, conversation: Conversation) -> Prompt:
         """See `PromptFormat.render`."""
@@ -45,7 +47,7 @@ class JsonCallsFormat:
         instruction = self._instructions.fill(
             {"context": turn.context, "tools": json_list(conversation)}
         )
-        query = "".join(_query_line(message) for message in (*turn.history, *turn.current))
+        query = "".join(self._line(message) for message in (*turn.history, *turn.current))
         return AlpacaPrompt(instruction, f"[BEGIN OF QUERY]\n{query}\n[END OF QUERY]")
 
     def render_reply(self, message: Message) -> str:

@@ -24,6 +24,7 @@ from coalm.formats.calls import read_calls, write_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import well_formed
 from coalm.formats.tool_text import signature_list
+from coalm.memo import Memo
 from coalm.types import Conversation, Message, Prompt, ToolCall
 
 _LABELS = "Thought|Action|Observation|System|User"
@@ -41,6 +42,7 @@ class ReactFormat:
     def __init__(self, instructions: Path | None = None) -> None:
         self._instructions = Instructions(self.name, ("context", "tools", "history"), instructions)
         self.version = "1" + self._instructions.suffix
+        self._text = Memo(self._write)  # all samples of a dialogue have its messages in common
 
     def render(self, conversation: Conversation) -> Prompt:
         """See `PromptFormat.render`."""
@@ -58,7 +60,7 @@ class ReactFormat:
         )
         return AlpacaPrompt(instruction, "\n".join(self._text(message) for message in turn.current))
 
-    def _text(self, message: Message) -> str:
+    def _write(self, message: Message) -> str:
         if message.role == "assistant":
             return self.render_reply(message)
         label = "User" if message.role == "user" else "Observation"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from coalm.formats.text import write_json, write_value
+from coalm.memo import Memo
 from coalm.types import Conversation, ToolSchema
 
 TOOL_TEXT = "tool_text"
@@ -30,10 +31,11 @@ def signature_list(conversation: Conversation) -> str:
     tools = conversation.tools
     if names_only(conversation):
         return "\n".join(f"{number}. {tool.name}" for number, tool in enumerate(tools, start=1))
-    return "\n".join(
-        "\n".join([f"{number}. {_signature(tool)}", *_meanings(tool)])
-        for number, tool in enumerate(tools, start=1)
-    )
+    return "\n".join(f"{number}. {_ENTRY(tool)}" for number, tool in enumerate(tools, start=1))
+
+
+def _entry(tool: ToolSchema) -> str:
+    return "\n".join([_signature(tool), *_meanings(tool)])
 
 
 def _signature(tool: ToolSchema) -> str:
@@ -75,7 +77,7 @@ def json_list(conversation: Conversation) -> str:
     """The tools as one line of JSON, parameters flat (name -> type, description), as in xLAM."""
     if names_only(conversation):
         return write_json([{"name": tool.name} for tool in conversation.tools])
-    return write_json([_flat(tool) for tool in conversation.tools])
+    return f"[{', '.join(map(_JSON, conversation.tools))}]"
 
 
 def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
@@ -87,3 +89,8 @@ def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
     if tool.required:
         flat["required"] = list(tool.required)
     return flat | (tool.model_extra or {})
+
+
+# the same few schemas are written for every sample of a data set, and for every turn of a dialogue
+_ENTRY = Memo(_entry)
+_JSON = Memo(lambda tool: write_json(_flat(tool)))
