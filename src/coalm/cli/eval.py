@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+class Style(StrEnum):
+    """Form of the replies in BFCL result files."""
+
+    PROMPT = "prompt"
+    CALLS = "calls"
+
 
 RunsArgument = Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")]
 
@@ -67,18 +76,47 @@ def run(
 @app.command()
 def score(runs: RunsArgument) -> None:
     """Score finished or interrupted runs again; needs no model."""
-    from coalm.evals import load_task
-    from coalm.evals.base import subset
-    from coalm.evals.runner import score as score_rows
-    from coalm.evals.runs import adopt_task, read_info
-
     for folder in runs:
-        info = read_info(folder)
-        config = info.config
-        task = load_task(config)
-        adopt_task(folder, info, task)
-        score_rows(task, subset(task.samples(), config.limit, config.seed), folder)
-        _print_summary(task, folder)
+        _score(folder)
+
+
+@app.command("export")
+def export_results(
+    run: Annotated[Path, typer.Argument(help="Folder of a BFCL run.", metavar="RUN")],
+    out: Annotated[Path, typer.Option(help="Folder of results; the model's folder is made in it.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model of the official tool; says how it decodes the replies."),
+    ] = None,
+) -> None:
+    """Write the replies of a BFCL run as result files that the official tool can score."""
+    from coalm.evals.bfcl.exchange import export_run
+
+    written = export_run(run, out, model)
+    typer.echo(f"written: {len(written)} files in {written[0].parent if written else out}")
+
+
+@app.command("import")
+def import_results(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="BFCL result files, or folders of them.", metavar="FILE..."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run that is made.")],
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model; default: that of the files' folder.")
+    ] = None,
+    style: Annotated[
+        Style | None, typer.Option(help="Form of the replies; default: found out.")
+    ] = None,
+) -> None:
+    """Make a run of result files of the official BFCL tool, and score it."""
+    from coalm.evals.bfcl.exchange import import_run
+
+    first = files[0].resolve()
+    name = model or (first if first.is_dir() else first.parent).name
+    import_run(files, out, name, None if style is None else style.value)
+    _score(out)
 
 
 @app.command()
@@ -107,6 +145,21 @@ def report(
     typer.echo(f"written: {out / 'report.md'}, {out / 'report.png'}")
 
 
+def _score(folder: Path) -> None:
+    from coalm.evals import load_task
+    from coalm.evals.base import subset
+    from coalm.evals.runner import score_rows, sum_up
+    from coalm.evals.runs import adopt_task, read_info
+
+    info = read_info(folder)
+    config = info.config
+    task = load_task(config)
+    adopt_task(folder, info, task)
+    rows = score_rows(task, subset(task.samples(), config.limit, config.seed), folder)
+    sum_up(task, rows, folder)
+    _print_summary(task, folder, rows)
+
+
 def _yaml(value: object) -> str:
     return json.dumps(value if isinstance(value, int) else str(value))
 
@@ -130,14 +183,14 @@ def _load(path: Path | None, words: list[str], trust: bool) -> EvalConfig:
 
 def _run(config: EvalConfig) -> None:
     from coalm.evals import load_task
-    from coalm.evals.runner import begin
-    from coalm.evals.runner import score as score_rows
+    from coalm.evals.runner import begin, score_rows, sum_up
 
     task = load_task(config)
     ready = begin(config, task)
     failed = [row for row in _generated(config, task, ready) if row.error]
-    metrics = score_rows(task, ready.samples, ready.folder)
-    _print_summary(task, ready.folder)
+    rows = score_rows(task, ready.samples, ready.folder)
+    metrics = sum_up(task, rows, ready.folder)
+    _print_summary(task, ready.folder, rows)
     for row in failed[:3]:
         _warn(f"{row.id} failed: {row.error}")
     if metrics.too_long:
@@ -200,8 +253,10 @@ def _with_progress(rows: Iterable[SampleResult], done: int, total: int) -> Itera
             yield row
 
 
-def _print_summary(task: Task, folder: Path) -> None:
-    from coalm.evals.report import load_runs, summary
+def _print_summary(task: Task, folder: Path, rows: list[SampleResult]) -> None:
+    from coalm.evals.report import summary
+    from coalm.evals.runs import ScoredRun, read_info
 
-    typer.echo(summary(task, load_runs([folder])), nl=False)
+    scored = ScoredRun(folder.resolve().name, read_info(folder), rows)
+    typer.echo(summary(task, [scored]), nl=False)
     typer.echo(f"all figures: coalm eval report {folder}")

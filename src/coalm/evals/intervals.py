@@ -8,15 +8,11 @@ easy or hard for both cancels out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from coalm.errors import MissingExtraError
 from coalm.evals.base import Score, Task, add_up
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
@@ -41,8 +37,9 @@ def intervals(task: Task, scores: Sequence[Score], seed: int = 0) -> dict[str, I
     Raises:
         MissingExtraError: numpy is not installed.
     """
-    draws = _draws(len(scores), seed)
-    return _with_bounds(task.aggregate(add_up(scores)), _resampled(task, scores, draws))
+    totals = add_up(scores)
+    (drawn,) = _resampled([_Table(task, [*totals], scores)], seed)
+    return _with_bounds(task.aggregate(totals), drawn)
 
 
 def differences(
@@ -53,34 +50,58 @@ def differences(
     Raises:
         MissingExtraError: numpy is not installed.
     """
-    draws = _draws(len(before), seed)
-    old, new = task.aggregate(add_up(before)), task.aggregate(add_up(after))
-    drawn = zip(_resampled(task, before, draws), _resampled(task, after, draws), strict=True)
+    totals = add_up(before), add_up(after)
+    pairs = zip(totals, (before, after), strict=True)
+    tables = [_Table(task, [*names], scores) for names, scores in pairs]
+    old, new = (task.aggregate(sums) for sums in totals)
     return _with_bounds(
         {name: new[name] - old[name] for name in new},
-        [{name: b[name] - a[name] for name in b} for a, b in drawn],
+        [
+            {name: b[name] - a[name] for name in b}
+            for a, b in zip(*_resampled(tables, seed), strict=True)
+        ],
     )
 
 
-def _draws(samples: int, seed: int) -> NDArray[np.int64]:
-    """How often each sample is in each draw, draws x samples."""
+class _Table(NamedTuple):
+    """The values of the samples of one run: a row per score, `names` over the columns."""
+
+    task: Task
+    names: Sequence[str]
+    """`samples` first."""
+    scores: Sequence[Score]
+
+    def rows(self) -> list[list[float]]:
+        return [[1.0, *(s.values.get(n, 0.0) for n in self.names[1:])] for s in self.scores]
+
+
+def _resampled(tables: Sequence[_Table], seed: int) -> list[list[dict[str, float]]]:
+    """The figures of every draw, per table; row i of all tables is the same sample.
+
+    Samples with the same values are drawn together: there are few kinds of them, and the sums of a
+    draw follow from how often it has each kind.
+    """
     try:
         import numpy as np
     except ImportError as e:
         raise MissingExtraError("numpy", "eval") from e
-    chances = np.full(samples, 1 / samples)
-    return np.random.default_rng(seed).multinomial(samples, chances, size=RESAMPLES)
+    values = np.hstack([np.array(table.rows()) for table in tables])
+    kinds, counts = np.unique(values, axis=0, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(
+        len(values), counts / len(values), size=RESAMPLES
+    )
+    ends = np.cumsum([len(table.names) for table in tables])
+    sums = np.split(draws @ kinds, ends[:-1], axis=1)
+    return [[*_figures(t, part.tolist())] for t, part in zip(tables, sums, strict=True)]
 
 
-def _resampled(
-    task: Task, scores: Sequence[Score], draws: NDArray[np.int64]
-) -> list[dict[str, float]]:
-    """The figures of every draw, from sums of the values: one matrix product for all of them."""
-    import numpy as np
-
-    names = list(add_up(scores))
-    values = np.array([[1.0, *(s.values.get(n, 0.0) for n in names[1:])] for s in scores])
-    return [task.aggregate(dict(zip(names, row, strict=True))) for row in (draws @ values).tolist()]
+def _figures(table: _Table, sums: Iterable[Sequence[float]]) -> Iterator[dict[str, float]]:
+    """The figures of every draw; where values are right or wrong, many draws are alike."""
+    known: dict[tuple[float, ...], dict[str, float]] = {}
+    for row in map(tuple, sums):
+        if row not in known:
+            known[row] = table.task.aggregate(dict(zip(table.names, row, strict=True)))
+        yield known[row]
 
 
 def _with_bounds(

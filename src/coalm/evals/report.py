@@ -11,23 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coalm.errors import EvalError
-from coalm.evals.base import SampleResult, Score, Task
+from coalm.evals.base import Score, Task
 from coalm.evals.intervals import RESAMPLES, Interval, differences, intervals
 from coalm.evals.runner import by_group
-from coalm.evals.runs import RunInfo, read_info, read_rows
+from coalm.evals.runs import RunInfo, ScoredRun, read_info, read_rows
 
 _FEWEST = 10
 """From fewer samples no interval says much, so nothing is called sure."""
 _MOST_IDS = 20
 _MOST_PARTS = 15
-
-
-class ScoredRun(NamedTuple):
-    """A run whose rows have scores."""
-
-    name: str
-    info: RunInfo
-    rows: list[SampleResult]
 
 
 class Change(NamedTuple):
@@ -104,7 +96,7 @@ def summary(task: Task, runs: Sequence[ScoredRun]) -> str:
     for group in task.groups:
         for run, by_name in zip(runs, found, strict=True):
             if group in by_name:
-                cells = [_cell(by_name[group][name]) for name in task.main_figures]
+                cells = [_cell(by_name[group].get(name)) for name in task.main_figures]
                 rows.append([group, run.name, str(len(_scores(run, group))), *cells])
         for run in runs[1:]:
             if change := compare(task, runs[0], run, group):

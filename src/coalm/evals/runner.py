@@ -133,12 +133,22 @@ def score(task: Task, samples: Sequence[Sample], folder: Path) -> Metrics:
         EvalError: a row belongs to no sample, or nothing can be scored (a package is missing, ...).
         DataError: a row is damaged.
     """
+    return sum_up(task, score_rows(task, samples, folder), folder)
+
+
+def score_rows(task: Task, samples: Sequence[Sample], folder: Path) -> list[SampleResult]:
+    """The first half of `score`: the rows with their scores, as they are written."""
     jsonl.recover(folder / ROWS)
     rows = {row.id: row for row in read_rows(folder)}
     if strangers := sorted(rows.keys() - {sample.id for sample in samples}):
         raise EvalError(f"{folder / ROWS}: {strangers[0]!r} is no sample of {task.name}")
     scored = [_scored(task, sample, rows[sample.id]) for sample in samples if sample.id in rows]
     write_rows(folder, scored)
+    return scored
+
+
+def sum_up(task: Task, scored: Sequence[SampleResult], folder: Path) -> Metrics:
+    """The second half of `score`: the figures, which are written beside the rows."""
     metrics = Metrics(
         task=task.name,
         version=task.version,

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -51,6 +51,8 @@ class RunInfo(BaseModel):
     environment: dict[str, str]
     """Versions of coalm, Python and the packages involved, when the run began."""
     started: str
+    imported: dict[str, str] = {}
+    """Result files that the replies come from, with their sha256; empty for a run of ours."""
 
     @property
     def config(self) -> EvalConfig:
@@ -69,6 +71,14 @@ class RunInfo(BaseModel):
                 f"the settings of this run cannot be read by coalm {__version__}: {key}: "
                 f"{first['msg']} (made with coalm {made})"
             ) from e
+
+
+class ScoredRun(NamedTuple):
+    """A run whose rows have scores."""
+
+    name: str
+    info: RunInfo
+    rows: list[SampleResult]
 
 
 def describe(config: EvalConfig, task: Task, samples: int) -> RunInfo:

@@ -295,7 +295,25 @@ def test_only_figures_that_the_samples_allow() -> None:
     java = [s for s in everything if "java" in s.values]
     assert benchmark.aggregate(add_up(java)) == {"accuracy": 100.0}
     found = benchmark.aggregate(add_up(everything))
-    assert found == {"accuracy": 100.0, "exec (offline part)": 100.0}
+    assert found == dict.fromkeys(["accuracy", "accuracy (guessed)", "exec (offline part)"], 100.0)
+
+
+def test_a_guess_is_never_part_of_the_accuracy() -> None:
+    benchmark = task("exec_simple", "rest")
+    everything = scores(benchmark, lambda s: False)
+    guessed = [s.metadata["guessed"] for s in everything]
+    assert sum(map(bool, guessed)) == 70 + 38
+    right = [
+        s.model_copy(update={"values": {**s.values, "right": 1.0, "guessed right": 1.0}})
+        if s.metadata["guessed"]
+        else s
+        for s in everything
+    ]
+    found = benchmark.aggregate(add_up(right))
+    assert (found["accuracy"], found["accuracy (guessed)"]) == (0.0, 100.0)
+    rest = benchmark.aggregate(add_up([s for s in right if "rest" in s.values]))
+    assert rest == {"accuracy (guessed)": 100.0}
+    assert benchmark.main_figures[-1] == "accuracy (guessed)"
 
 
 def test_intervals_survive_a_category_that_a_draw_misses() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from coalm.evals.bfcl.aggregate import Tally, official_tables
@@ -48,17 +49,26 @@ _COLUMNS = {
     ),
 }
 _OFFLINE = "exec (offline part)"
+_JUDGED, _GUESSED = "judged", "guessed"
+_GUESSES = "accuracy (guessed)"
 FIGURES = {
-    "accuracy": "right answers, every sample alike",
+    "accuracy": "right answers, every sample alike but those that were guessed",
+    _GUESSES: "the same of the executable entries that need a network, whose verdict is a guess",
     **{name: figure.about for name, figure in _COLUMNS.items()},
     _OFFLINE: "executable entries that need no network, each category alike",
 }
 """Every figure and what it says."""
+MAIN_FIGURES = ("accuracy", "overall", _GUESSES)
+"""The last one only where a verdict is guessed."""
 
 
-def values(category: Category, right: bool, *, offline: bool) -> dict[str, float]:
-    """What one sample adds to the sums that `figures` takes."""
-    names = [category.name, *([f"{category.name} offline"] if offline else [])]
+def values(category: Category, right: bool, *, guessed: bool, offline: bool) -> dict[str, float]:
+    """What one sample adds to the sums that `figures` takes.
+
+    A guess at a verdict is never added to what was judged.
+    """
+    kind = _GUESSED if guessed else _JUDGED
+    names = [kind, category.name, *([f"{category.name} offline"] if offline else [])]
     counted = {"right": float(right)}
     for name in names:
         counted |= {name: 1.0, f"{name} right": float(right)}
@@ -67,20 +77,33 @@ def values(category: Category, right: bool, *, offline: bool) -> dict[str, float
 
 def figures(totals: Mapping[str, float]) -> dict[str, float]:
     """The figures, in percent, that sums of `values` allow; a category never asked has no sum."""
-    tallies = {name: _tally(totals, name) for name in CATEGORIES if name in totals}
-    given = {name: figure for name, figure in _COLUMNS.items() if tallies.keys() >= {*figure.needs}}
+    names = tuple(name for name in CATEGORIES if name in totals)
+    tallies = {name: _tally(totals, name) for name in names}
+    found = {
+        figure: tally.correct / tally.total
+        for figure, kind in (("accuracy", _JUDGED), (_GUESSES, _GUESSED))
+        if kind in totals
+        for tally in [_tally(totals, kind)]
+    }
+    given = _given(names)
     tables = {
         kind: official_tables(tallies, executable=kind)
-        for kind in {figure.executable for figure in given.values()}
+        for kind in {_COLUMNS[name].executable for name in given}
     }
-    found = {"accuracy": totals["right"] / totals["samples"]}
-    for name, figure in given.items():
+    for name in given:
+        figure = _COLUMNS[name]
         found[name] = tables[figure.executable].overall[figure.column] or 0.0
     parts = [f"{name} offline" for name in PARTS["exec"] if f"{name} offline" in totals]
     if parts:
         rates = [tally.correct / tally.total for tally in (_tally(totals, p) for p in parts)]
         found[_OFFLINE] = sum(rates) / len(rates)
     return {name: 100 * found[name] for name in FIGURES if name in found}
+
+
+@cache
+def _given(categories: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that these categories allow; a bootstrap asks thousands of times."""
+    return tuple(name for name, figure in _COLUMNS.items() if {*categories} >= {*figure.needs})
 
 
 def _tally(totals: Mapping[str, float], name: str) -> Tally:

@@ -24,10 +24,11 @@ def guarded(name: str, instance: object, method: Callable[..., Value]) -> Callab
     """A method of a back end that refuses arguments over the limits."""
     if name not in _GUARDS:
         return method
-    signature = inspect.signature(method)
 
     def call(*positional: Value, **named: Value) -> Value:
-        _GUARDS[name](instance, signature.bind(*positional, **named).arguments)
+        # the signature is read here, where it is needed: few of many back ends are ever called
+        given = inspect.signature(method).bind(*positional, **named).arguments
+        _GUARDS[name](instance, given)
         return method(*positional, **named)
 
     return call

@@ -63,13 +63,20 @@ def turn_messages(entry: Entry, turn: int, *, as_tools: bool = False) -> tuple[M
 
 
 def describe(functions: Sequence[Function], language: Language) -> list[Function]:
-    """Function docs with the remarks on language and types that the model gets to see."""
-    described = copy.deepcopy([*functions])
-    for function in described:
-        function["description"] += official_wording().languages[language]
-        for parameter in function["parameters"]["properties"].values():
-            if language != "Python":
-                _ask_for_text(parameter, language)
+    """Function docs with the remarks on language and types that the model gets to see.
+
+    They share parts with `functions`: callers must not change them.
+    """
+    remark = official_wording().languages[language]
+    # what changes is copied and no more: function docs are long, and scoring needs the samples too
+    described = [
+        {**function, "description": function["description"] + remark} for function in functions
+    ]
+    for function in described if language != "Python" else ():
+        parameters = copy.deepcopy(function["parameters"])
+        for parameter in parameters["properties"].values():
+            _ask_for_text(parameter, language)
+        function["parameters"] = parameters
     return described
 
 
@@ -91,7 +98,7 @@ def _ask_for_text(parameter: dict[str, Json], language: Language) -> None:
 def tool_schemas(functions: Sequence[Function], language: Language) -> tuple[ToolSchema, ...]:
     """Function docs as JSON Schema, with underscores for dots in names."""
     schemas: list[ToolSchema] = []
-    for function in describe(functions, language):
+    for function in copy.deepcopy(describe(functions, language)):
         function["name"] = function["name"].replace(".", "_")
         function["parameters"]["type"] = "object"
         _to_json_schema(function["parameters"]["properties"])

@@ -9,7 +9,6 @@ What a model may do here is call a public method by its name with literal argume
 
 from __future__ import annotations
 
-import copy
 import decimal
 import inspect
 import json
@@ -19,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any, cast
 
 from coalm.errors import MissingExtraError
@@ -47,12 +46,12 @@ class Simulators:
                 _renew_extensions(module)
             instance: Any = vars(module)[name]()
             if name not in _STATELESS:
-                state = copy.deepcopy(entry.initial_config.get(name, {}))
+                state = _copy(entry.initial_config.get(name, {}))
                 instance._load_scenario(state, long_context=long_context)
             self.instances[name] = instance
-            for method, function in inspect.getmembers(instance, inspect.ismethod):
-                if not method.startswith("_"):
-                    self._methods[method] = guarded(method, instance, function)
+            for method, function in _public_methods(type(instance)):
+                bound = MethodType(function, instance)
+                self._methods[method] = guarded(method, instance, bound)
 
     def run(self, call: str) -> str:
         """Result text of a call such as `cd(folder='temp')`, as a model gets to read it.
@@ -79,6 +78,19 @@ class Simulators:
                 if not same:
                     return f"{name}.{attribute}"
         return None
+
+
+@cache
+def _public_methods(cls: type) -> tuple[tuple[str, Callable[..., Value]], ...]:
+    members = inspect.getmembers(cls, inspect.isfunction)
+    return tuple((name, function) for name, function in members if not name.startswith("_"))
+
+
+def _copy(value: Value) -> Value:
+    """A copy of plain data; `copy.deepcopy` would take longer than everything else in a score."""
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in cast("dict[Value, Value]", value).items()}
+    return [*map(_copy, cast("list[Value]", value))] if isinstance(value, list) else value
 
 
 @contextmanager
@@ -137,4 +149,4 @@ def _renew_extensions(module: ModuleType) -> None:
     originals = vars(_load_module(_LONG_CONTEXT))
     for name in vars(module).keys() & originals.keys():
         if name.endswith("_EXTENSION"):
-            setattr(module, name, copy.deepcopy(originals[name]))
+            setattr(module, name, _copy(originals[name]))

@@ -12,8 +12,7 @@ back to it, until it calls nothing more or has been asked too often.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -28,26 +27,17 @@ from coalm.evals.base import Sample, Score
 from coalm.evals.bfcl.categories import CATEGORIES, PARTS
 from coalm.evals.bfcl.data import ASSET, KNOWN_FAULTS, WHEEL, Entry, load_category
 from coalm.evals.bfcl.decode import decode, decode_fc
+from coalm.evals.bfcl.dialogue import Dialogues
 from coalm.evals.bfcl.exec_check import is_offline, judge_exec
 from coalm.evals.bfcl.exec_proxy import judge_by_proxy
-from coalm.evals.bfcl.figures import FIGURES, figures, values
-from coalm.evals.bfcl.prompts import (
-    first_functions,
-    first_messages,
-    later_functions,
-    tool_schemas,
-    turn_messages,
-)
-from coalm.evals.bfcl.simulators import Simulators
+from coalm.evals.bfcl.figures import FIGURES, MAIN_FIGURES, figures, values
 from coalm.evals.bfcl.single_turn import judge_reply
-from coalm.evals.bfcl.state_check import MAX_CALLS, judge_dialogue, read_calls
+from coalm.evals.bfcl.state_check import judge_dialogue, read_calls
 from coalm.evals.bfcl.verdict import Verdict
 from coalm.formats import get_format
 from coalm.formats.text import well_formed
-from coalm.types import ChatTurn, Conversation, Message, Prompt
+from coalm.types import Conversation
 
-MAX_STEPS = 20
-"""Steps of one turn after which the official runner gives up; it notices one step late."""
 _TITLES = {
     "all": "Everything that was asked",
     "non_live": "Non-live: written questions",
@@ -86,47 +76,50 @@ class Bfcl:
     about = "BFCL V3: function calls in one turn and in many, official verdicts (4,441 samples)"
     groups: Mapping[str, str] = {**_TITLES, **{name: f"Category {name}" for name in CATEGORIES}}
     figures: Mapping[str, str] = FIGURES
-    main_figures: Sequence[str] = ("accuracy",)
     main_value = "right"
     stop: tuple[str, ...] = ()
 
     def __init__(self, config: BfclConfig) -> None:
         self._config = config
-        self._calling = config.style == "calls"
-        self._format = get_format(config.format, config.instructions)
+        guesses = any(CATEGORIES[name].retired for name in self._categories)
+        self.main_figures: Sequence[str] = MAIN_FIGURES if guesses else MAIN_FIGURES[:-1]
+        calling = config.style == "calls"
+        self.dialogues = Dialogues(
+            get_format(config.format, config.instructions) if calling else None
+        )
 
     def provenance(self) -> dict[str, JsonValue]:
         """See `Task.provenance`."""
+        used = self.dialogues.format
         return {
-            "format": self._format.name if self._calling else "bfcl",
-            "format_version": self._format.version if self._calling else "1",
+            "format": used.name if used else "bfcl",
+            "format_version": used.version if used else "1",
             "data": {WHEEL: assets.get(ASSET).origin(WHEEL).files[WHEEL]},
         }
 
     def samples(self) -> list[Sample]:
         """See `Task.samples`."""
-        return [self._sample(name, entry) for name, entry in self._entries.items()]
+        return [self._sample(name, entry) for name, entry in self.entries.items()]
 
     def rollout(self, sample: Sample) -> Rollout:
         """See `Task.rollout`."""
-        entry = self._entries[sample.id]
-        if entry.category.scoring == "multi_turn":
-            return self._many_turns(entry, sample.conversation)
-        return self._one_turn(sample.conversation)
+        return self.dialogues.rollout(self.entries[sample.id], sample.conversation)
 
     def score(self, sample: Sample, conversation: Conversation | None) -> Score:
         """See `Task.score`."""
-        entry = self._entries[sample.id]
+        entry = self.entries[sample.id]
         verdict = self._judge(entry, conversation)
         explanation = None if verdict.explanation is None else well_formed(verdict.explanation)
+        offline = is_offline(entry)
+        guessed = entry.category.retired and not offline
         return Score(
-            values=values(entry.category, verdict.valid, offline=is_offline(entry)),
+            values=values(entry.category, verdict.valid, guessed=guessed, offline=offline),
             verdict=verdict.error_type or "right",
             explanation=explanation,
             metadata={
                 "decoded": self._decoded(entry, conversation),
                 "fault": KNOWN_FAULTS.get(entry.id),
-                "guessed": entry.category.retired and not is_offline(entry),
+                "guessed": guessed,
             },
         )
 
@@ -135,117 +128,62 @@ class Bfcl:
         return figures(totals)
 
     @cached_property
-    def _entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, Entry]:
         """Sample id to entry; the official ids, but that one comes twice."""
-        wanted = {name for part in self._config.categories for name in PARTS.get(part, (part,))}
         found: dict[str, Entry] = {}
-        for name in CATEGORIES:
-            for entry in load_category(name) if name in wanted else ():
+        for name in self._categories:
+            for entry in load_category(name):
                 found[f"{entry.id}#2" if entry.id in found else entry.id] = entry
         return found
 
+    @property
+    def _categories(self) -> list[str]:
+        """The categories that are asked, in the official order."""
+        wanted = {name for part in self._config.categories for name in PARTS.get(part, (part,))}
+        return [name for name in CATEGORIES if name in wanted]
+
     def _sample(self, name: str, entry: Entry) -> Sample:
-        if self._calling:
-            tools = tool_schemas(first_functions(entry), entry.category.language)
-            messages = turn_messages(entry, 0, as_tools=True)
-            conversation = Conversation(id=name, messages=messages, tools=tools)
-        else:
-            conversation = Conversation(id=name, messages=first_messages(entry))
         return Sample(
             id=name,
             groups=(entry.category.name, entry.category.part, "all"),
-            conversation=conversation,
+            conversation=self.dialogues.question(entry, name),
             target=entry.answer,
         )
-
-    # dialogues
-
-    def _one_turn(self, conversation: Conversation) -> Rollout:
-        completion = yield self._prompt(conversation)
-        return conversation.extended(self._reply(completion.text))
-
-    def _many_turns(self, entry: Entry, conversation: Conversation) -> Rollout:
-        """All turns of the user; `meta` says how many replies each one got."""
-        simulators = Simulators(entry)
-        steps: list[JsonValue] = []
-        for turn in range(len(entry.question)):
-            if turn > 0:
-                conversation = self._next_turn(entry, conversation, turn)
-            count = 0
-            while count <= MAX_STEPS:
-                completion = yield self._prompt(conversation)
-                reply = self._reply(completion.text)
-                conversation = conversation.extended(reply)
-                count += 1
-                calls = read_calls(self._raw(reply), function_calling=self._calling)[:MAX_CALLS]
-                if calls in ([], [""]):
-                    break
-                conversation = conversation.extended(
-                    *(Message(role="tool", content=simulators.run(call)) for call in calls)
-                )
-            else:
-                steps.append(count)
-                break
-            steps.append(count)
-        return conversation.model_copy(update={"meta": {"steps": steps}})
-
-    def _next_turn(self, entry: Entry, conversation: Conversation, turn: int) -> Conversation:
-        messages = turn_messages(entry, turn, as_tools=self._calling)
-        conversation = conversation.extended(*messages)
-        if not self._calling:
-            return conversation
-        more = tool_schemas(later_functions(entry, turn), entry.category.language)
-        return conversation.model_copy(update={"tools": (*conversation.tools, *more)})
-
-    def _prompt(self, conversation: Conversation) -> Prompt:
-        if self._calling:
-            return self._format.render(conversation)
-        return tuple(ChatTurn(message.role, message.content) for message in conversation.messages)
-
-    def _reply(self, text: str) -> Message:
-        if self._calling:
-            return self._format.parse(text)
-        return Message(role="assistant", content=well_formed(text))
-
-    # verdicts
 
     def _judge(self, entry: Entry, conversation: Conversation | None) -> Verdict:
         if conversation is None:
             return Verdict("inference_error", "the dialogue failed")
-        replies = [message for message in conversation.messages if message.role == "assistant"]
+        reply = self.dialogues.result(entry, conversation)
+        calling = self.dialogues.calling
         if entry.category.scoring == "multi_turn":
-            turns = [*self._turns(conversation, replies)]
-            return judge_dialogue(entry, turns, function_calling=self._calling)
-        reply = self._raw(replies[-1])
+            return judge_dialogue(entry, reply, function_calling=calling)
         if is_offline(entry):
-            return judge_exec(entry, reply, function_calling=self._calling)
+            return judge_exec(entry, reply, function_calling=calling)
         if entry.category.retired:
-            return judge_by_proxy(entry, reply, function_calling=self._calling)
-        return judge_reply(entry, reply, function_calling=self._calling, underscores=self._calling)
+            return judge_by_proxy(entry, reply, function_calling=calling)
+        return judge_reply(entry, reply, function_calling=calling, underscores=calling)
 
-    def _turns(
-        self, conversation: Conversation, replies: Sequence[Message]
-    ) -> Iterator[list[JsonValue]]:
-        """The replies turn by turn, from how many each turn got."""
-        left = iter(replies)
-        steps = conversation.meta.get("steps")
-        for count in steps if isinstance(steps, list) else ():
-            yield [self._raw(next(left)) for _ in range(int(str(count)))]
-
-    def _raw(self, reply: Message) -> JsonValue:
-        """A reply as the official scorer takes it: text, or calls with arguments as JSON text."""
-        calls = [call for call in reply.tool_calls if call.error is None]
-        if not self._calling or not calls:
-            return reply.content
-        return [{call.name: json.dumps(call.arguments)} for call in calls]
-
-    def _decoded(self, entry: Entry, conversation: Conversation | None) -> str | None:
-        """What a reply decodes to, for a reader; None when it does not decode."""
-        if conversation is None or entry.category.scoring == "multi_turn":
+    def _decoded(self, entry: Entry, conversation: Conversation | None) -> JsonValue:
+        """What the replies decode to, for a reader; None where one does not decode."""
+        if conversation is None:
             return None
-        raw = self._raw(conversation.messages[-1])
-        try:
-            found = decode_fc(raw) if self._calling else decode(str(raw), entry.category.language)
-        except ParseError:
-            return None
-        return well_formed(repr(found))
+        result = self.dialogues.result(entry, conversation)
+        calling = self.dialogues.calling
+        if entry.category.scoring != "multi_turn":
+            return _shown(entry, result, calling)
+        turns = result if isinstance(result, list) else []
+        return [
+            [
+                [well_formed(call) for call in read_calls(step, function_calling=calling)]
+                for step in (turn if isinstance(turn, list) else [])
+            ]
+            for turn in turns
+        ]
+
+
+def _shown(entry: Entry, reply: JsonValue, calling: bool) -> str | None:
+    try:
+        found = decode_fc(reply) if calling else decode(str(reply), entry.category.language)
+    except ParseError:
+        return None
+    return well_formed(repr(found))
