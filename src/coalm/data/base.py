@@ -66,7 +66,7 @@ class Ledger:
     checked: Counter[str] = field(default_factory=Counter)
     """What the validation looked at: samples, calls, arguments by kind of evidence, thoughts."""
     violations: Counter[str] = field(default_factory=Counter)
-    """Criterion to the number of times it was violated; `rejected` names the samples."""
+    """Criterion to the number of samples that violate it; `rejected` names them."""
 
     def reject(self, where: str, reason: str, detail: str = "") -> None:
         """Name something that is left out."""

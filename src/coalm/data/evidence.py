@@ -13,7 +13,7 @@ first one that there is counts:
 | `default` | is the schema's default |
 | `state` | is in the annotators' dialogue state and in no words of its own |
 | `words` | has no word that an utterance lacks, be it in another form |
-| `part` | stands in an utterance within a longer word ("pmnear") |
+| `part` | stands in an utterance within a longer word ("pmnear", "fr" in "France") |
 | `mention` | is the boolean of a parameter that an utterance speaks of |
 
 The last three are weak, and count only in conversations that no annotator marked.
@@ -57,7 +57,9 @@ _MOMENT = re.compile(
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
 _STEM = 5
 """Letters of a word that tell it from others: "vegetarian", "vegetables"."""
-_SHORTEST_PART = 3
+_SHORTEST_PART = 2
+"""Letters of the shortest value that is looked for within words, this one only at their start:
+"us" in "USA"."""
 _plain_value = lru_cache(maxsize=65536)(plain)
 _NO_CONTENT = frozenset(
     plain(
@@ -126,8 +128,8 @@ class Heard:
         spec: Spec,
         marked: Marks | None,
     ) -> Kind | None:
-        items = value.values() if isinstance(value, dict) else value
-        kinds = [self.find(name, item, {}, marked) for item in items]
+        items = value.items() if isinstance(value, dict) else [(name, item) for item in value]
+        kinds = [self.find(key, item, {}, marked) for key, item in items]
         if None not in kinds:
             return max((kind for kind in kinds if kind), key=_KINDS.index)
         return "default" if spec.get("default") == value else None
@@ -184,7 +186,10 @@ class Heard:
         if words and all(word in stems for word in words):
             return "words"
         within = _plain_value(str(value)).strip()
-        return "part" if len(within) >= _SHORTEST_PART and within in self._spoken else None
+        if len(within) < _SHORTEST_PART:
+            return None
+        part = f" {within}" if len(within) == _SHORTEST_PART else within
+        return "part" if part in self._spoken else None
 
     def _spoken_stems(self) -> frozenset[str]:
         length, stems = self._stems

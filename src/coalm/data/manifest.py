@@ -18,7 +18,7 @@ from coalm import __version__
 from coalm.data.base import Ledger
 from coalm.data.files import first_fault
 from coalm.data.tally import Rows
-from coalm.data.validate import CRITERIA
+from coalm.data.validate import CRITERIA, examples
 from coalm.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -43,7 +43,9 @@ class SourceReport(_Part):
     checked: dict[str, int]
     """What the validation looked at."""
     violations: dict[str, int]
-    """Every criterion of the validation, with the number of times it was violated."""
+    """Every criterion of the validation, with the number of samples that violate it."""
+    examples: dict[str, list[str]]
+    """The first samples that were rejected for each criterion, and why."""
 
 
 class Manifest(_Part):
@@ -68,6 +70,7 @@ def report(ledger: Ledger) -> SourceReport:
         rejected=ledger.reasons(),
         checked=dict(sorted(ledger.checked.items())),
         violations={criterion: ledger.violations[criterion] for criterion in CRITERIA},
+        examples=examples(ledger),
     )
 
 

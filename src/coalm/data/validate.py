@@ -14,7 +14,7 @@ what was checked in the sample before is not checked again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
@@ -31,6 +31,7 @@ Criterion = Literal["function", "arguments", "evidence", "thought"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 VIOLATES = "violates the criterion"
 """Opens the reason of every rejection by the validation."""
+_EXAMPLES = 3
 
 
 class Violation(NamedTuple):
@@ -147,13 +148,12 @@ class _View:
     def _holds(
         self, reply: Message, heard: Heard, marked: Marks | None, name: str, value: JsonValue
     ) -> bool:
-        specs = [tool.properties[name] for tool in self._tools.values() if name in tool.properties]
-        spec: Mapping[str, JsonValue] = specs[0] if specs else {}
-        if heard.find(name, value, spec, marked):
+        if heard.find(name, value, {}, marked):
             return True
         said = Heard(heard.today)
         said.add(reply)
-        return said.find(name, value, spec, marked) is not None
+        specs = [tool.properties.get(name, {}) for tool in self._tools.values()]
+        return any(said.find(name, value, spec, marked) for spec in specs)
 
 
 def _shape_faults(call: ToolCall, schema: ToolSchema) -> Iterator[Violation]:
@@ -166,6 +166,17 @@ def _shape_faults(call: ToolCall, schema: ToolSchema) -> Iterator[Violation]:
         if fitting[name] != value or type(fitting[name]) is not type(value):
             detail = f"{call.name}: argument {name!r} must be {fitting[name]!r}, got {value!r}"
             yield Violation("arguments", detail)
+
+
+def examples(ledger: Ledger) -> dict[str, list[str]]:
+    """Of each criterion that was violated, the first samples that were rejected for it."""
+    found: dict[str, list[str]] = {}
+    for where, reason, detail in ledger.rejected:
+        if reason.startswith(VIOLATES):
+            named = found.setdefault(reason.removeprefix(VIOLATES).strip(), [])
+            if len(named) < _EXAMPLES:
+                named.append(f"{where}: {detail}")
+    return found
 
 
 def validate(conversation: Conversation) -> list[Violation]:
