@@ -36,12 +36,15 @@ def grade_dialogue(
     states: Sequence[State | None],
     database: Database,
 ) -> Grades:
-    """Judge a dialogue; `turns` and `states` are as many as the dialogue has turns."""
+    """Judge a dialogue.
+
+    `turns` and `states` are as many as the dialogue has turns, or any number when it has none
+    because its user was simulated: then the strict verdict is the other one.
+    """
     goal = evaluator_goal(dialogue.goal)
     own = judged_turns(turns, states, booked_so_far(turns))
-    gold = [
-        turn._replace(booked=known.booked) for turn, known in zip(own, dialogue.turns, strict=True)
-    ]
+    booked = [known.booked for known in dialogue.turns] or [turn.booked for turn in own]
+    gold = [turn._replace(booked=known) for turn, known in zip(own, booked, strict=True)]
     return Grades(
         judge(goal, own, database),
         judge(goal, gold, database),
@@ -50,10 +53,10 @@ def grade_dialogue(
 
 
 def grade_states(dialogue: Dialogue, states: Sequence[State | None]) -> list[StateScore]:
-    """Compare every state with the gold one."""
+    """Compare every state with the gold one; a dialogue without turns has none."""
     return [
         compare_states(turn.state, state)
-        for turn, state in zip(dialogue.turns, states, strict=True)
+        for turn, state in zip(dialogue.turns, states, strict=bool(dialogue.turns))
     ]
 
 
@@ -156,8 +159,8 @@ def _refusal(domain: str, turns: Sequence[LiveTurn]) -> str:
 
 
 def _booked_early(domain: str, dialogue: Dialogue, booked: Sequence[frozenset[str]]) -> bool:
-    """Whether the agent booked before the user had said everything that a booking needs."""
-    for known, domains in zip(dialogue.turns, booked, strict=True):
+    """Whether the agent booked before the corpus' user had said all that a booking needs."""
+    for known, domains in zip(dialogue.turns, booked, strict=bool(dialogue.turns)):
         if domain in domains:
             return not _BOOKING_SLOTS.get(domain, set()) <= known.state.get(domain, {}).keys()
     return False

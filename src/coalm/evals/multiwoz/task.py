@@ -1,9 +1,11 @@
-"""The MultiWOZ task: a live agent with tools over the corpus' user turns, or state tracking alone.
+"""The MultiWOZ task: a live agent with tools and a user, or state tracking alone.
 
 In the live loop (`mode: agent`) the user's turns of the corpus are replayed one by one; after each
 the agent calls tools until it answers, and its own answers are the history. The replayed user
 answers the human operator of the corpus and not the agent, so a good agent may be misunderstood.
-With `mode: states` the operator's answers are the history, and only states are asked for.
+A simulated user, a model with the goal of the dialogue, does answer the agent; its dialogues have
+no gold states. With `mode: states` the operator's answers are the history, and only states are
+asked for.
 
 Where states come from is part of every figure: `calls` collects them from the arguments of the
 agent's calls, `prompt` asks for them in the dialogue state format before the agent answers.
@@ -22,6 +24,7 @@ from coalm.agent.react import Limits, stop_reason, user_turn
 from coalm.agent.rollout import Rollout
 from coalm.config import ConfigModel
 from coalm.engines.base import Completion
+from coalm.engines.config import InferConfig
 from coalm.evals.base import Sample, Score
 from coalm.evals.multiwoz.data import Corpus, Dialogue, State, Version, load_corpus
 from coalm.evals.multiwoz.database import Database
@@ -38,6 +41,7 @@ from coalm.evals.multiwoz.normalize import evaluator_slot
 from coalm.evals.multiwoz.release import Release
 from coalm.evals.multiwoz.schemas import state_schemas
 from coalm.evals.multiwoz.tools import dialogue_toolbox
+from coalm.evals.multiwoz.user import SimulatedUser
 from coalm.formats import get_format
 from coalm.types import Conversation, Message, Prompt
 
@@ -70,6 +74,14 @@ class MultiWozConfig(ConfigModel):
     """What the agent remembers of earlier turns: everything, or only what was said aloud."""
     max_steps: int = Field(default=6, ge=1)
     """A turn without an answer ends after so many messages of the agent."""
+    user: Literal["replay", "simulated"] = "replay"
+    """In the live loop, who the agent talks to: the turns of the corpus, or a model."""
+    simulator: InferConfig | None = None
+    """Model and engine of the simulated user, as in an inference file; None is the tested model."""
+    user_instructions: Path | None = None
+    """Instruction text for the simulated user, in place of coalm's own, with `{goal}` in it."""
+    max_turns: int = Field(default=15, ge=1)
+    """A dialogue with a simulated user ends after so many turns."""
     version: Version = "2.4"
     """Version of the gold states."""
     data_dir: Path | None = None
@@ -90,10 +102,16 @@ class MultiWoz:
         self._format = get_format(config.format, texts)
         self._state_format = get_format("dst", config.state_instructions or _PROMPTS / "dst.txt")
         self._prompts_states = config.mode == "states" or config.states == "prompt"
+        simulated = config.mode == "agent" and config.user == "simulated"
+        self._user = (
+            SimulatedUser(config.simulator, config.user_instructions) if simulated else None
+        )
 
     @property
     def figures(self) -> Mapping[str, str]:
         """See `Task.figures`."""
+        if self._user:
+            return {name: said for name, said in AGENT_FIGURES.items() if "strict" not in name}
         agent = AGENT_FIGURES if self._config.mode == "agent" else {}
         return {**agent, **STATE_FIGURES}
 
@@ -102,6 +120,8 @@ class MultiWoz:
         """See `Task.main_figures`."""
         if self._config.mode == "states":
             return ("jga fuzzy", "jga exact", "jga fair", "slot f1 fair")
+        if self._user:
+            return ("inform", "success", "autotod combined")
         return ("inform", "success", "success strict", "jga fuzzy", "jga fair")
 
     @property
@@ -125,6 +145,7 @@ class MultiWoz:
             "format": ", ".join(one.name for one in used),
             "format_version": ", ".join(one.version for one in used),
             "states": "prompt" if self._prompts_states else "calls",
+            "user": "none" if self._config.mode == "states" else self._config.user,
             "data": dict(self._release.checksums),
         }
 
@@ -137,11 +158,13 @@ class MultiWoz:
         """See `Task.rollout`."""
         if self._config.mode == "states":
             return self._track(sample.conversation)
-        return self._talk(sample.conversation)
+        return self._talk(self._corpus.dialogues[sample.id])
 
     def score(self, sample: Sample, conversation: Conversation | None) -> Score:
         """See `Task.score`."""
         dialogue = self._corpus.dialogues[sample.id]
+        if self._user:  # what the corpus' user said was not said here
+            dialogue = dialogue._replace(turns=())
         turns = [] if conversation is None else live_turns(conversation)
         turns += [LiveTurn(turn.user, (), "") for turn in dialogue.turns[len(turns) :]]
         states = self._states(conversation, turns)
@@ -186,7 +209,7 @@ class MultiWoz:
 
     def _sample(self, dialogue: Dialogue) -> Sample:
         messages: list[Message] = []
-        for turn in dialogue.turns:
+        for turn in () if self._user else dialogue.turns:
             messages.append(Message(role="user", content=turn.user))
             if self._config.mode == "states":
                 messages.append(Message(role="assistant", content=turn.system))
@@ -201,20 +224,23 @@ class MultiWoz:
             target=goal,
         )
 
-    def _talk(self, asked: Conversation) -> Rollout:
-        """The live loop over the user's messages."""
-        toolbox = dialogue_toolbox(self._database, asked.id)
+    def _talk(self, dialogue: Dialogue) -> Rollout:
+        """The live loop."""
+        toolbox = dialogue_toolbox(self._database, dialogue.id)
         limits = Limits(max_steps=self._config.max_steps)
-        conversation = Conversation(id=asked.id, tools=toolbox.schemas)
+        conversation = Conversation(id=dialogue.id, tools=toolbox.schemas)
         states: list[JsonValue] = []
         stops: list[JsonValue] = []
-        for at, message in enumerate(asked.messages):
+        turn = 0
+        while (words := (yield from self._next_words(dialogue, turn, conversation))) is not None:
+            message = Message(role="user", content=words)
+            turn += 1
             if self._prompts_states:
                 states.append((yield from self._ask_state(conversation.extended(message))))
             remembered = self._remembered(conversation).extended(message)
             done = yield from user_turn(remembered, self._format, toolbox, limits)
             if reason := stop_reason(done):
-                stops.append({"turn": at + 1, "reason": reason})
+                stops.append({"turn": turn, "reason": reason})
             conversation = conversation.extended(
                 message, *done.messages[len(remembered.messages) :]
             )
@@ -222,6 +248,16 @@ class MultiWoz:
         if self._prompts_states:
             meta["states"] = states
         return conversation.model_copy(update={"meta": meta})
+
+    def _next_words(
+        self, dialogue: Dialogue, turn: int, conversation: Conversation
+    ) -> Generator[Prompt, Completion, str | None]:
+        """What the user says in a turn, counted from 0; None when the dialogue is over."""
+        if self._user is None:
+            return dialogue.turns[turn].user if turn < len(dialogue.turns) else None
+        if turn >= self._config.max_turns:
+            return None
+        return (yield from self._user.speak(dialogue, _spoken(conversation)))
 
     def _track(self, asked: Conversation) -> Rollout:
         """State prompts over a dialogue that is there already."""
