@@ -210,13 +210,6 @@ class DataConfig(ConfigModel):
                 raise ValueError(f"{name} is named twice; use its `weight` for more of it")
         return value
 
-    @model_validator(mode="after")
-    def _optional_ones_are_named(self) -> DataConfig:
-        for name in self.optional:
-            if name not in self.sources:
-                raise ValueError(f"optional names {name}, which is not among the sources")
-        return self
-
     def settings(self, name: str) -> SourceConfig:
         """The section of one source."""
         return getattr(self, name)
