@@ -118,7 +118,7 @@ class Heard:
         elif isinstance(value, str):
             spoken = self._find_text(value)
         else:
-            spoken = self._find_phrase(str(value), number_phrases(value))
+            spoken = self._find_phrase(_plain_value(str(value)), number_phrases(value))
         return spoken or self._find_unspoken(name, value, spec, marked)
 
     def _find_all(
@@ -176,6 +176,8 @@ class Heard:
     def _is_shown(self, name: str, value: JsonValue) -> bool:
         if isinstance(value, bool):
             return _holds(self._shown, _plain_value(f"{name} {value}"))
+        if isinstance(value, int | float):
+            return any(f" {phrase} " in self._shown for phrase in number_phrases(value))
         return _holds(self._shown, _plain_value(str(value)))
 
     def _find_weak(self, name: str, value: JsonValue) -> Kind | None:

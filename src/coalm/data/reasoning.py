@@ -20,7 +20,7 @@ from coalm.types import Message, ToolSchema
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _CLAIM = re.compile(
     r"\b(\w+) "
-    r'("(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?![\w:])|(?:True|False)\b|\[[^\[\]]*\])'
+    r'("(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?![\w:]|[-/.]\d)|(?:True|False)\b|\[[^\[\]]*\])'
 )
 """`party_size 2`, `city "Oslo"`."""
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
@@ -34,7 +34,7 @@ _HELD_BACK = re.compile(
 )
 _REPLY = re.compile(
     r"\bI(?:'ll| will| can| should| must| need to| have to| want to| may)?(?: now| also| then)?"
-    r" (?:ask|tell|say|answer|reply|respond|report|offer|suggest|present|propose|mention|"
+    r" (?:ask|tell|say|add|answer|reply|respond|report|offer|suggest|present|propose|mention|"
     r"apologi[sz]e|confirm (?:it|this|that|to)|check with|repeat|inform|thank|close|wait|greet|"
     r"let (?:the user|them) know|explain|give (?:the user|them)|point out|share)\b|"
     r"\b(?:say goodbye|ask for|ask whether|asking|no call|without a call|need(?:s|ed)? no|"

@@ -41,6 +41,7 @@ _SCALES = (
     (100, "hundred"),
 )
 
+_LETTERS = {1_000_000_000: "b", 1_000_000: "m", 1_000: "k"}
 _LARGEST = 1e15
 """Above it nobody says a number, and floats lose digits."""
 
@@ -64,7 +65,7 @@ def number_phrases(value: float) -> frozenset[str]:
     found = {f"{size:g}", f"{size:.1f}", f"{size:.2f}", str(size)}
     for scale, name in _SCALES[:3]:
         if size >= scale:
-            found |= {f"{size / scale:g} {name}", f"{size / scale:g}{name[0]}"}
+            found |= {f"{size / scale:g} {name}", f"{size / scale:g}{_LETTERS[scale]}"}
     if size < 1:
         found.add(f"{100 * size:g} percent")
     whole = int(size)
