@@ -55,8 +55,8 @@ def _teach(config: DataConfig, infer: InferConfig) -> None:
         manifest = teacher.build()
     counts = manifest.sources["teacher"].counts
     typer.echo(
-        f"{counts['samples taught']:,} samples taught; all answers: "
-        f"{counts['prompt tokens']:,} tokens in, {counts['completion tokens']:,} out"
+        f"{counts.get('samples taught', 0):,} samples taught; all answers: "
+        f"{counts.get('prompt tokens', 0):,} tokens in, {counts.get('completion tokens', 0):,} out"
     )
     for reason, number in manifest.sources["teacher"].rejected.items():
         typer.echo(f"left out, {one_line(reason)}: {number:,}")
