@@ -228,12 +228,19 @@ def equals_whole_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[ChatTu
 def show_mask(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> Text:
     """The chat as text for a terminal: what is learnt in bold green, the rest dim."""
     shown = Text()
+    for text, learn in masked_text(tokenizer, encoded):
+        shown.append(text, style="bold green" if learn else "dim")
+    return shown
+
+
+def masked_text(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> list[tuple[str, bool]]:
+    """The chat as text, cut where the loss mask changes: each piece with whether it is learnt."""
+    pieces: list[tuple[str, bool]] = []
     pairs = zip(*encoded, strict=True)
     for learn, run in itertools.groupby(pairs, key=lambda pair: pair[1]):
         ids = [token for token, _ in run]
-        text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        shown.append(str(text), style="bold green" if learn else "dim")
-    return shown
+        pieces.append((str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)), learn))
+    return pieces
 
 
 def _roles(turns: Sequence[ChatTurn]) -> tuple[Role, ...]:

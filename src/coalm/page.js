@@ -28,6 +28,12 @@
 
   function content(value) {
     if (typeof value === "number") return block(texts[value]);
+    if (value.pieces) {
+      const whole = block(" ");
+      whole.replaceChildren(...value.pieces.map(([text, marked]) =>
+        element(marked ? "mark" : "span", texts[text])));
+      return whole;
+    }
     const made = element("dl");
     for (const [who, text] of value) {
       const said = element("dd");
@@ -62,7 +68,8 @@
 
   function textsOf(record) {
     const places = record.parts.flatMap(([, value]) =>
-      typeof value === "number" ? [value] : value.map(([, text]) => text));
+      typeof value === "number" ? [value]
+        : value.pieces ? value.pieces.map(([text]) => text) : value.map(([, text]) => text));
     return [record.id, record.note, ...places.map((place) => texts[place])];
   }
 

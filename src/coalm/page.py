@@ -23,11 +23,18 @@ _CUT = 1000
 """Characters of the end that a text which is cut keeps."""
 
 
+class Marked(NamedTuple):
+    """A text of which some pieces stand out."""
+
+    pieces: Sequence[tuple[str, bool]]
+    """Each with whether it is marked."""
+
+
 class Part(NamedTuple):
     """One piece of a record: a text, or the messages of a dialogue."""
 
     title: str
-    content: str | Sequence[tuple[str, str]]
+    content: str | Marked | Sequence[tuple[str, str]]
     """A text, or who said what in order."""
     open: bool = True
     """Whether it is shown before it is asked for."""
@@ -137,18 +144,16 @@ def _payload(records: Sequence[Record], filters: Sequence[str]) -> str:
     def place(text: str) -> int:
         return places.setdefault(_shortened(text), len(places))
 
+    def content(value: str | Marked | Sequence[tuple[str, str]]) -> object:
+        if isinstance(value, str):
+            return place(value)
+        if isinstance(value, Marked):
+            return {"pieces": [[place(text), marked] for text, marked in value.pieces]}
+        return [[who, place(said)] for who, said in value]
+
     rows: list[dict[str, Any]] = []
     for record in records:
-        parts = [
-            [
-                part.title,
-                place(part.content)
-                if isinstance(part.content, str)
-                else [[who, place(said)] for who, said in part.content],
-                part.open,
-            ]
-            for part in record.parts
-        ]
+        parts = [[part.title, content(part.content), part.open] for part in record.parts]
         tags = [[*record.tags.get(name, ())] for name in filters]
         rows.append({"id": record.id, "note": record.note, "tags": tags, "parts": parts})
     # ASCII, so that any text is a sound file; without "<", so that none ends the script element

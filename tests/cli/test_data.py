@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_stats_counts_tokens_with_a_tokenizer(
     run("build", "-c", recipe, "sources=[snips]")
     output = run("stats", tmp_path / "out", "--tokenizer", tiny_model).output
     header, *rows = [line.split() for line in output.splitlines()]
+    assert "in table 1 of the paper: snips 13,028 samples of 942.5 tokens" in output
     assert header[-4:] == ["samples", "tokens", "tokens", "each"]
     samples, tokens, each = int(rows[0][4]), rows[0][-2].replace(",", ""), float(rows[0][-1])
     assert int(tokens) / samples == pytest.approx(each, abs=0.05)
@@ -111,3 +113,69 @@ def test_stats_of_an_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("")
     with pytest.raises(DataError, match="no sample in it"):
         run("stats", tmp_path / "x.jsonl")
+
+
+def test_inspect_writes_a_page(recipe: Path, tmp_path: Path) -> None:
+    run("build", "-c", recipe)
+    page = tmp_path / "page.html"
+    output = run("inspect", tmp_path / "out", "--html", page, "--count", 7).output
+    assert output == f"7 samples written to {page}\n"
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_inspect_shows_the_loss_mask_of_a_tokenizer(
+    recipe: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    run("build", "-c", recipe, "sources=[snips]")
+    page = tmp_path / "page.html"
+    run("inspect", tmp_path / "out", "--html", page, "--tokenizer", tiny_model)
+    found = re.search(r'id="records">(.*?)</script>', page.read_text(encoding="utf-8"))
+    assert found
+    data = json.loads(found[1])
+    for record in data["records"]:
+        pieces = record["parts"][0][1]["pieces"]
+        learned = [data["texts"][text] for text, marked in pieces if marked]
+        assert len(learned) == 1
+        assert learned[0].startswith('System: {"domain": ')
+        assert learned[0].endswith("}<|im_end|>")
+        assert data["texts"][pieces[0][0]].startswith("<|im_start|>")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("missing/page.html", "cannot be written: No such file"), ("", "cannot be written: Is a dir")],
+)
+def test_a_page_that_cannot_be_written_is_an_error(
+    recipe: Path, tmp_path: Path, target: str, message: str
+) -> None:
+    run("build", "-c", recipe, "sources=[snips]")
+    with pytest.raises(DataError, match=message):
+        run("inspect", tmp_path / "out", "--html", tmp_path / target)
+
+
+def test_a_page_of_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("")
+    with pytest.raises(DataError, match="no sample in it"):
+        run("inspect", tmp_path / "x.jsonl", "--html", tmp_path / "page.html")
+
+
+def test_stats_can_go_into_the_card(recipe: Path, tmp_path: Path, tiny_model: Path) -> None:
+    run("build", "-c", recipe, "sources=[snips,sgd]")
+    card = tmp_path / "out" / "README.md"
+    before = card.read_text(encoding="utf-8")
+    output = run("stats", tmp_path / "out", "--tokenizer", tiny_model, "--card").output
+    assert f"tokens of {tiny_model}" in " ".join(output.split())
+    assert "82,236" in output
+    after = card.read_text(encoding="utf-8")
+    assert f"In tokens of `{tiny_model.name}`, beside table 1 of the paper" in after
+    assert "| 13,028 | 942.5 |" in after
+    head, _, tail = after.partition("\nIn tokens")
+    assert before.startswith(head)
+    run("stats", tmp_path / "out", "--card")
+    assert card.read_text(encoding="utf-8") == before
+
+
+def test_only_a_built_data_set_has_a_card(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"no manifest\.json"):
+        run("stats", tmp_path, "--card")

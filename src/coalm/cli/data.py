@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from coalm.data import CountTokens, Rows, Source
-    from coalm.types import Conversation, Message
+    from coalm.data.browse import Encode
+    from coalm.types import Conversation
 
 app = typer.Typer(name="data", help="Build, look at and count training data.", no_args_is_help=True)
 
 _NAMED = 2
 """Examples of each kind of loss that are printed; manifest and rejected.jsonl hold them all."""
+
+_IN_PAGE = 200
+"""Samples in a page, unless told otherwise."""
 
 PathArgument = Annotated[
     Path, typer.Argument(help="Folder of a built data set, or a .jsonl file of conversations.")
@@ -142,20 +146,33 @@ def _named(names: Sequence[str]) -> str:
 def inspect(
     path: PathArgument,
     index: Annotated[int, typer.Option(min=0, help="First sample to show, counted from 0.")] = 0,
-    count: Annotated[int, typer.Option(min=1, help="How many samples to show.")] = 1,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Samples to show; 1, or 200 in a page.")
+    ] = None,
     prompt: Annotated[
         bool, typer.Option("--prompt", help="Show the exact text the model reads and learns.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page to browse, with samples of every kind."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Model folder; the page then shows its chat template and loss mask."),
+    ] = None,
 ) -> None:
     """Show samples as people read them; what the model learns is marked."""
     from rich.console import Console
 
     from coalm.data.stats import data_files, read_samples
 
+    if html is not None:
+        _write_page(path, html, count or _IN_PAGE, tokenizer)
+        return
     file = data_files(path)[0]
     console = Console(highlight=False, soft_wrap=True)
     shown = 0
-    for conversation in islice(read_samples(file), index, index + count):
+    for conversation in islice(read_samples(file), index, index + (count or 1)):
         (_print_prompt if prompt else _print_sample)(console, conversation)
         shown += 1
     if not shown:
@@ -163,9 +180,35 @@ def inspect(
         raise DataError(f"{file}: no sample {index}; there are {total}, counted from 0")
 
 
+def _write_page(path: Path, page: Path, count: int, tokenizer: Path | None) -> None:
+    from coalm.data.browse import browser_page, choose, plain_pieces
+
+    choice = choose(path, count)
+    if not choice.samples:
+        raise DataError(f"{path}: no sample in it")
+    encode = _masked(tokenizer) if tokenizer else plain_pieces
+    how = f"the chat template of {tokenizer}" if tokenizer else "no chat template"
+    about = f"Drawn from {path}, with {how}. What the model learns is green and underlined."
+    text = browser_page(f"Samples of {path.name}", choice, encode, about)
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise DataError(f"{page}: cannot be written: {e.strerror or e}") from e
+    typer.echo(f"{len(choice.samples):,} samples written to {page}")
+
+
+def _masked(folder: Path) -> Encode:
+    """Samples as a tokenizer's template and our loss mask make them."""
+    from coalm.chat_template import encode_sample, load_tokenizer, masked_text
+
+    tokenizer = load_tokenizer(folder)
+    return lambda prompt, reply: masked_text(tokenizer, encode_sample(tokenizer, prompt, reply))
+
+
 def _print_sample(console: Console, conversation: Conversation) -> None:
     from rich.text import Text
 
+    from coalm.data.browse import said
     from coalm.formats.tool_text import signature_list
 
     console.print(Text(visible(conversation.id), style="bold"))
@@ -174,25 +217,11 @@ def _print_sample(console: Console, conversation: Conversation) -> None:
     console.print(Text(visible(signature_list(conversation)), style="dim"))
     *context, target = conversation.messages
     for message in context:
-        for label, text in _lines(message):
+        for label, text in said(message):
             console.print(Text.assemble((f"{label}: ", "cyan"), visible(text)))
-    for label, text in _lines(target):
+    for label, text in said(target):
         console.print(Text.assemble((f"> {label}: ", "bold green"), (visible(text), "green")))
     console.print()
-
-
-def _lines(message: Message) -> Iterator[tuple[str, str]]:
-    """Label and text of each thing that a message says."""
-    from coalm.formats.text import write_json
-
-    if message.thought is not None:
-        yield "thought", message.thought
-    for call in message.tool_calls:
-        yield "call", f"{call.name} {write_json(call.arguments)}"
-    if message.role == "tool":
-        yield f"result of {message.name}", message.content
-    elif message.content or not (message.tool_calls or message.thought):
-        yield message.role, message.content or "(no call)"
 
 
 def _print_prompt(console: Console, conversation: Conversation) -> None:
@@ -213,17 +242,39 @@ def stats(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Model folder; its tokenizer counts the tokens.")
     ] = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write the figures into the data set's card, too.")
+    ] = False,
 ) -> None:
-    """Count samples, characters and, with a tokenizer, tokens by source, skill and format."""
+    """Count samples, characters and, with a tokenizer, tokens by source, skill and format.
+
+    Tokens stand beside those of table 1 of the paper.
+    """
     from rich.console import Console
 
-    from coalm.data import statistics
+    from coalm.data import read_manifest, statistics
+    from coalm.data.card import write_card
+    from coalm.data.stats import PAPER, Counted
+
+    manifest = read_manifest(path) if card else None
 
     with _progress() as watch:
         rows = statistics(path, _counter(tokenizer) if tokenizer else None, watch)
     if not rows:
         raise DataError(f"{path}: no sample in it")
     _print_rows(Console(highlight=False), rows)
+    if tokenizer:
+        typer.echo(f"tokens of {tokenizer}, the chat template's own ones included")
+        sources = {row.source for row in rows}
+        published = [
+            f"{name} {paper.samples:,} samples of {paper.each:,.1f} tokens"
+            for name, paper in PAPER.items()
+            if name in sources
+        ]
+        if published:
+            typer.echo(f"in table 1 of the paper: {', '.join(published)}")
+    if manifest is not None:
+        write_card(path, manifest, Counted(tokenizer.name, rows) if tokenizer else None)
 
 
 def _counter(folder: Path) -> CountTokens:

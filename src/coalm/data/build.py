@@ -14,15 +14,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from coalm import jsonl
-from coalm.data.base import SPLITS, Ledger, ShardedSource, Source, Watch
+from coalm.data.base import Ledger, ShardedSource, Source, Watch
 from coalm.data.card import SNIPPET, write_card
-from coalm.data.config import DataConfig, Shape
+from coalm.data.config import DataConfig
 from coalm.data.intake import Intake, Taken, Task
 from coalm.data.manifest import MANIFEST, Manifest, report, sha256, versions
 from coalm.data.shapes import Renderer
 from coalm.data.validate import VIOLATES
 from coalm.data.workers import Workers, cores
-from coalm.data.writers import FILE_NAMES, Job, parquet_schema, write
+from coalm.data.writers import FILE_NAMES, jobs, parquet_schema, write
 from coalm.errors import DataError
 
 _REJECTED = "rejected.jsonl"
@@ -78,17 +78,17 @@ def _build_in(
         _refuse_empty(taken, sources)
         _refuse_violations(config, sources)
         evicted = frozenset(_evicted(taken, config, sources))
-        shapes: tuple[Shape, ...] = ("conversations", *config.outputs)
-        jobs = [Job(split, shape, evicted) for split in SPLITS for shape in shapes]
-        written = list(workers.each(write, jobs))
+        written = list(workers.each(write, jobs(config.outputs, evicted)))
     shutil.rmtree(spool)
     jsonl.write(folder / _REJECTED, _rejections(sources))
-    files = {_REJECTED: sha256(folder / _REJECTED), **{w.name: w.sha256 for w in written}}
+    files = {_REJECTED: sha256(folder / _REJECTED)}
+    for job in written:
+        files |= job.files
     used = {name: version for part in taken for name, version in part.versions.items()}
     manifest = Manifest(
         config=config.model_dump(mode="json", exclude={"workers"}),
         sources={source.name: report(source.ledger) for source in sources},
-        rows=[row for file in written if file.shape == "conversations" for row in file.rows],
+        rows=[row for job in written if f"{job.split}.jsonl" in job.files for row in job.rows],
         files=dict(sorted(files.items())),
         versions=versions(used, ["pyarrow"] if "parquet" in config.outputs else []),
     )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import yaml
 
 from coalm import assets
-from coalm.data.base import SPLITS
+from coalm.data.base import SPLITS, Split
 from coalm.data.config import Output
 from coalm.data.manifest import Manifest
 from coalm.data.stats import PAPER, Counted
@@ -43,16 +43,13 @@ _ABOUT = {
     "toolalpaca": _About("ToolAlpaca requests", "toolalpaca"),
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
-_JSON_COLUMNS: dict[str, dict[str, str]] = {
+_JSON: dict[str, dict[str, str]] = {
     "messages": {"list": "json"},
     "tools": {"dtype": "json"},
 }
+_ABOUT_ROW = ("id", "source", "skill", "format", "group")
 _COLUMNS: dict[Output, tuple[str, ...]] = {
-    "parquet": (
-        *("id", "source", "skill", "format", "group"),
-        *("instruction", "input", "output", "messages", "tools"),
-    ),
-    "messages": ("id", "source", "skill", "format", "group", "messages", "tools"),
+    "messages": (*_ABOUT_ROW, "messages", "tools"),
     "alpaca": ("instruction", "input", "output"),
 }
 """Columns of each shape; the first shape that was written is the one that `datasets` opens."""
@@ -74,41 +71,15 @@ def write_card(folder: Path, manifest: Manifest, counted: Counted | None = None)
         (folder / SNIPPET).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
-def _outputs(manifest: Manifest) -> list[Output]:
-    return [shape for shape in _COLUMNS if file_name("train", shape) in manifest.files]
-
-
-def _splits(manifest: Manifest) -> list[str]:
+def _splits(manifest: Manifest) -> list[Split]:
     """Splits that hold something; an empty file cannot be loaded by most readers."""
     return [split for split in SPLITS if any(row.split == split for row in manifest.rows)]
 
 
 def _header(manifest: Manifest) -> dict[str, object]:
     total = sum(row.samples for row in manifest.rows)
+    shapes = _shapes(manifest)
     size = next((name for most, name in _SIZES if total < most), "1M<n<10M")
-    outputs, splits = _outputs(manifest), _splits(manifest)
-    configs = [
-        {
-            "config_name": shape,
-            "data_files": [
-                {"split": split, "path": file_name(split, shape)}
-                for split in SPLITS
-                if split in splits
-            ],
-            **({"default": True} if shape == outputs[0] else {}),
-        }
-        for shape in outputs
-    ]
-    info = [
-        {
-            "config_name": shape,
-            "features": [
-                {"name": name, **_JSON_COLUMNS.get(name, {"dtype": "string"})}
-                for name in _COLUMNS[shape]
-            ],
-        }
-        for shape in outputs
-    ]
     return {
         "pretty_name": "CoALM-IT, rebuilt",
         "license": sorted({licence.lower() for licence in _licences(manifest).values()}),
@@ -116,9 +87,31 @@ def _header(manifest: Manifest) -> dict[str, object]:
         "task_categories": ["text-generation"],
         "tags": ["tool-use", "function-calling", "task-oriented-dialogue", "react"],
         "size_categories": [size],
-        "configs": configs,
-        "dataset_info": info,
+        "configs": [_config(manifest, shape) for shape in shapes],
+        "dataset_info": [_features(shape) for shape in shapes],
     }
+
+
+def _shapes(manifest: Manifest) -> list[Output]:
+    return [s for s in _COLUMNS if _has(manifest, s) or _has(manifest, "parquet")]
+
+
+def _config(manifest: Manifest, shape: Output) -> dict[str, object]:
+    """Where `datasets` finds a shape; all shapes in files of one kind, or it can read none."""
+    kind: Output = "parquet" if _has(manifest, "parquet") else shape
+    files = [{"split": s, "path": file_name(s, kind)} for s in _splits(manifest)]
+    columns = {"columns": [*_COLUMNS[shape]]} if kind == "parquet" else {}
+    first = {"default": True} if shape == _shapes(manifest)[0] else {}
+    return {"config_name": shape, "data_files": files, **columns, **first}
+
+
+def _features(shape: Output) -> dict[str, object]:
+    columns = [{"name": n, **_JSON.get(n, {"dtype": "string"})} for n in _COLUMNS[shape]]
+    return {"config_name": shape, "features": columns}
+
+
+def _has(manifest: Manifest, shape: Output) -> bool:
+    return file_name("train", shape) in manifest.files
 
 
 def _licences(manifest: Manifest) -> dict[str, str]:
@@ -129,13 +122,12 @@ def _licences(manifest: Manifest) -> dict[str, str]:
 
 def _snippet(manifest: Manifest) -> dict[str, object]:
     """LLaMA-Factory's table of data sets, for the Alpaca rows."""
-    if "alpaca" not in _outputs(manifest):
+    if not _has(manifest, "alpaca"):
         return {}
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
     return {
         f"coalm_it_{split}": {"file_name": file_name(split, "alpaca"), "columns": columns}
-        for split in SPLITS
-        if split in _splits(manifest)
+        for split in _splits(manifest)
     }
 
 

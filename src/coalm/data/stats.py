@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -67,13 +67,27 @@ def read_samples(path: Path) -> Iterator[Conversation]:
         DataError: the file cannot be read, or a line is no sample (file:line named).
     """
     for number, row in jsonl.read(path):
-        try:
-            conversation = Conversation.model_validate(row)
-        except ValidationError as e:
-            raise DataError(f"{path}:{number}: not a conversation: {first_fault(e)}") from e
-        if not conversation.messages or conversation.messages[-1].role != "assistant":
-            raise DataError(f"{path}:{number}: not a sample: it does not end with the assistant")
-        yield conversation
+        yield sample_of(row, f"{path}:{number}")
+
+
+def sample_of(row: Mapping[str, Any], where: str) -> Conversation:
+    """A row of a file as a sample.
+
+    Raises:
+        DataError: it is none; `where` is named.
+    """
+    try:
+        conversation = Conversation.model_validate(row)
+    except ValidationError as e:
+        raise DataError(f"{where}: not a conversation: {first_fault(e)}") from e
+    if not conversation.messages or conversation.messages[-1].role != "assistant":
+        raise DataError(f"{where}: not a sample: it does not end with the assistant")
+    return conversation
+
+
+def split_of(file: Path) -> str:
+    """The split that a file holds, by its name."""
+    return file.name.removesuffix(".gz").removesuffix(".jsonl")
 
 
 def render_sample(conversation: Conversation) -> tuple[Prompt, str]:
@@ -100,7 +114,7 @@ def statistics(
     """
     tally = Tally()
     for file in data_files(path):
-        split = file.name.removesuffix(".gz").removesuffix(".jsonl")
+        split = split_of(file)
         for conversation in read_samples(file):
             watch(split, 1)
             prompt, reply = render_sample(conversation)
