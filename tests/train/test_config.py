@@ -252,7 +252,10 @@ def test_a_trainer_may_be_written_small() -> None:
             "training.trainer_type=TRL_DPO",
             "training.trainer_type: expected 'TRL_SFT', 'HF' or 'OUMI'",
         ),
-        ("training.batching=tree", "training.batching: expected 'padded', got 'tree'"),
+        (
+            "training.batching=trie",
+            "training.batching: expected 'padded', 'packed' or 'tree', got 'trie'",
+        ),
         (
             "training.optimizer=sgd",
             "training.optimizer: expected 'adamw_torch' or 'adamw_torch_fused'",

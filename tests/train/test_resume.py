@@ -95,16 +95,27 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
-    ("use_peft", "kills", "weights"),
-    [("true", 6, "adapter/adapter_model.safetensors"), ("false", 3, "model/model.safetensors")],
+    ("use_peft", "batching", "kills", "weights"),
+    [
+        ("true", "padded", 5, "adapter/adapter_model.safetensors"),
+        ("true", "tree", 5, "adapter/adapter_model.safetensors"),
+        ("false", "tree", 3, "model/model.safetensors"),
+    ],
 )
 def test_killed_runs_compute_the_numbers_of_an_uninterrupted_one(
-    configure: Configure, data: Path, tmp_path: Path, use_peft: str, kills: int, weights: str
+    configure: Configure,
+    data: Path,
+    tmp_path: Path,
+    use_peft: str,
+    batching: str,
+    kills: int,
+    weights: str,
 ) -> None:
     def config(name: str) -> TrainConfig:
         return configure(
             f"training.output_dir={tmp_path / name}",
             f"training.use_peft={use_peft}",
+            f"training.batching={batching}",
             "peft.lora_dropout=0.2",
             "training.max_steps=80",
             "training.save_steps=4",

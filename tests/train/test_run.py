@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -50,6 +51,9 @@ def shown(console: Console) -> str:
         ("training.learning_rate=0.003", "training.enable_gradient_checkpointing=true"),
         ("training.learning_rate=0.003", "model.torch_dtype_str=bfloat16"),
         ("training.use_peft=false", "model.torch_dtype_str=bfloat16"),
+        ("training.learning_rate=0.003", "training.batching=tree"),
+        ("training.use_peft=false", "training.batching=packed"),
+        ("training.use_peft=false", "training.batching=tree", "model.torch_dtype_str=bfloat16"),
     ],
 )
 def test_it_learns(configure: Configure, overrides: tuple[str, ...]) -> None:
@@ -94,28 +98,64 @@ def test_training_goes_on_from_an_adapter(configure: Configure, tmp_path: Path) 
     assert losses_of(second.folder)[0] < losses_of(first.folder)[0] / 2
 
 
-def test_four_small_batches_give_the_gradient_of_one_big_one(
-    configure: Configure, tmp_path: Path
-) -> None:
-    def first_row(size: int, accumulation: int) -> Mapping[str, Any]:
+Row = Mapping[str, Any]
+
+
+@pytest.fixture
+def first_step(configure: Configure, data: Path, tmp_path: Path) -> Callable[..., Row]:
+    """Log row and weights of a first step, in double precision."""
+    numbers = itertools.count()
+
+    def first_step(*overrides: str) -> Row:
         run = train(
             configure(
                 "model.torch_dtype_str=float64",
                 "training.max_steps=1",
-                f"training.per_device_train_batch_size={size}",
-                f"training.gradient_accumulation_steps={accumulation}",
-                f"training.output_dir={tmp_path / f'{size}x{accumulation}'}",
+                f"training.output_dir={tmp_path / str(next(numbers))}",
+                *overrides,
             )
         )
         row = next(row for _, row in jsonl.read(run.folder / "log.jsonl"))
-        weights = load_file(run.folder / "adapter" / "adapter_model.safetensors")
-        return {"weights": weights, **row}
+        weights = next(run.trained.glob("*.safetensors"))
+        return {"weights": load_file(weights), **row}
 
-    big, small = first_row(4, 1), first_row(1, 4)
-    assert small["loss"] == pytest.approx(big["loss"], rel=1e-12)
-    assert small["grad_norm"] == pytest.approx(big["grad_norm"], rel=1e-9)
-    assert small["targets"] == big["targets"]
-    torch.testing.assert_close(small["weights"], big["weights"], rtol=1e-6, atol=1e-9)
+    return first_step
+
+
+def assert_same_step(one: Row, other: Row) -> None:
+    assert one["loss"] == pytest.approx(other["loss"], rel=1e-12)
+    # norms of transformers compute in single precision
+    assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-6)
+    assert one["targets"] == other["targets"]
+    torch.testing.assert_close(one["weights"], other["weights"], rtol=1e-5, atol=1e-7)
+
+
+def test_four_small_batches_give_the_gradient_of_one_big_one(
+    first_step: Callable[..., Row],
+) -> None:
+    size, accumulation = (
+        "training.per_device_train_batch_size",
+        "training.gradient_accumulation_steps",
+    )
+    big = first_step(f"{size}=4", f"{accumulation}=1")
+    assert_same_step(first_step(f"{size}=1", f"{accumulation}=4"), big)
+
+
+@pytest.mark.parametrize("batching", ["tree", "packed"])
+@pytest.mark.parametrize("use_peft", ["true", "false"])
+@pytest.mark.parametrize("checkpointing", ["true", "false"])
+def test_trees_make_the_step_that_padded_samples_make(
+    first_step: Callable[..., Row], batching: str, use_peft: str, checkpointing: str
+) -> None:
+    common = (
+        "training.per_device_train_batch_size=9",  # all samples, so that the order cannot matter
+        f"training.use_peft={use_peft}",
+        f"training.enable_gradient_checkpointing={checkpointing}",
+    )
+    padded = first_step(*common)
+    for row_tokens in (500, 70):  # in one row, and in several that are accumulated
+        layout = f"training.batching={batching}", f"training.row_tokens={row_tokens}"
+        assert_same_step(first_step(*common, *layout), padded)
 
 
 def test_the_log_and_the_folder(configure: Configure, write: Write) -> None:
@@ -156,7 +196,7 @@ def test_the_log_and_the_folder(configure: Configure, write: Write) -> None:
     assert [len(file["sha256"]) for file in run["data"]["train"]] == [64]
     assert run["versions"]["torch"] == torch.__version__
     assert sorted(path.name for path in result.folder.iterdir()) == [
-        *("adapter", "log.jsonl", "loss.png", "run.json"),
+        *("adapter", "log.jsonl", "loss.png", "run.json", "tensorboard"),
     ]
     assert "step 2/6  loss" in shown(console)
     assert "step 3/6  loss" not in shown(console)

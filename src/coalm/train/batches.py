@@ -1,28 +1,23 @@
-"""Which samples share an optimizer step, and what a batch looks like to the model.
-
-The order of samples follows from (seed, epoch) alone, so a resumed run needs only its step number
-to go on with exactly the samples that an uninterrupted run would see.
-"""
+"""What samples look like to the model in one forward pass: padded rows, or one row of trees."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from coalm.train.dataset import TrainingSample
-
-_POOL = 50
-"""Batches that are sorted by length together: enough to save padding, few enough to stay mixed."""
+from coalm.train.prefix_tree import Chain, build_tree
 
 
 class Batch(NamedTuple):
     """Samples laid out for one forward pass, with the places where a token is to be predicted.
 
-    Other layouts (packed rows, prefix trees) add a mask and positions; the loss needs nothing but
+    Every target of every sample stands here by itself, also where samples share the position that
+    predicts it: so each counts as often as it does without sharing. The loss needs nothing but
     hidden states and `rows`, `columns`, `targets`.
     """
 
@@ -37,6 +32,13 @@ class Batch(NamedTuple):
     owners: Tensor
     """int64 [targets]: index into `samples` of the sample that the target belongs to."""
     samples: tuple[TrainingSample, ...]
+    positions: Tensor | None = None
+    """int64 [rows, width]: position of each token in its samples; None if it is the column."""
+    ends: Tensor | None = None
+    """int64 [width]: column `i` is seen from column `j` if and only if `i <= j < ends[i]`; None if
+    every column sees all before it."""
+    chains: tuple[Chain, ...] = ()
+    """The same as `ends`, as lines of columns that see a path of others."""
 
     @property
     def tokens(self) -> int:
@@ -77,56 +79,41 @@ def padded_batch(samples: Sequence[TrainingSample]) -> Batch:
     )
 
 
-class BatchOrder:
-    """The samples of every micro-batch of every step, as a function of the step number."""
+def forest_batch(samples: Sequence[TrainingSample], *, share: bool = True) -> Batch:
+    """All samples in one row: what they begin with alike only once, or each by itself.
 
-    def __init__(
-        self,
-        lengths: Sequence[int],
-        *,
-        batch_size: int,
-        accumulation: int = 1,
-        seed: int = 0,
-        group_by_length: bool = False,
-    ) -> None:
-        """Plan over samples of the given token counts.
+    Args:
+        samples: in any order.
+        share: merge common beginnings into prefix trees; else the samples stand one after the
+            other, and none sees another.
+    """
+    tree = build_tree([sample.token_ids.numpy() for sample in samples], share=share)
+    # nothing comes before a first token that could predict it
+    predicted = [sample.trainable[1:].nonzero().flatten() + 1 for sample in samples]
+    columns = [
+        torch.from_numpy(path)[places - 1]
+        for path, places in zip(tree.paths, predicted, strict=True)
+    ]
+    targets = [sample.token_ids[places] for sample, places in zip(samples, predicted, strict=True)]
+    counts = torch.tensor([len(places) for places in predicted])
+    return Batch(
+        token_ids=torch.from_numpy(tree.token_ids)[None],
+        rows=torch.zeros(int(counts.sum()), dtype=torch.int64),
+        columns=torch.cat(columns),
+        targets=torch.cat(targets).long(),
+        owners=torch.arange(len(samples)).repeat_interleave(counts),
+        samples=tuple(samples),
+        positions=torch.from_numpy(tree.positions)[None],
+        ends=torch.from_numpy(tree.ends),
+        chains=tree.chains,
+    )
 
-        Args:
-            lengths: tokens of each sample.
-            batch_size: samples in a micro-batch.
-            accumulation: micro-batches in an optimizer step.
-            seed: together with the epoch decides the order.
-            group_by_length: put samples of like length together, which saves padding.
-        """
-        self._lengths = lengths
-        self._batch_size = batch_size
-        self._accumulation = accumulation
-        self._seed = seed
-        self._group_by_length = group_by_length
-        self._epoch = -1
-        self._batches: list[list[int]] = []
-        batches = -(-len(lengths) // batch_size)
-        self.steps_per_epoch = -(-batches // accumulation)
-        """Optimizer steps that see every sample once; the last one may be smaller."""
 
-    def step(self, number: int) -> list[list[int]]:
-        """Sample indices of each micro-batch of step `number`, counted from 0 over all epochs."""
-        epoch, within = divmod(number, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self._plan(epoch)
-        start = within * self._accumulation
-        return self._batches[start : start + self._accumulation]
+Layout: TypeAlias = Callable[[Sequence[TrainingSample]], Batch]
 
-    def _plan(self, epoch: int) -> list[list[int]]:
-        chance = random.Random(f"{self._seed}/{epoch}")
-        order = list(range(len(self._lengths)))
-        chance.shuffle(order)
-        size = self._batch_size
-        if not self._group_by_length:
-            return [order[i : i + size] for i in range(0, len(order), size)]
-        batches = []
-        for i in range(0, len(order), _POOL * size):
-            pool = sorted(order[i : i + _POOL * size], key=lambda index: self._lengths[index])
-            batches += [pool[j : j + size] for j in range(0, len(pool), size)]
-        chance.shuffle(batches)
-        return batches
+LAYOUTS: Mapping[str, Layout] = {
+    "padded": padded_batch,
+    "packed": partial(forest_batch, share=False),
+    "tree": forest_batch,
+}
+"""How samples are laid out, by `training.batching`."""

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from coalm.config import ConfigModel, Remark
 from coalm.engines.config import ModelConfig
@@ -29,6 +29,9 @@ from coalm.errors import ConfigError
 
 TrainTarget: TypeAlias = Literal["all_assistant_turns", "final_assistant_turn"]
 EvalStrategy: TypeAlias = Literal["no", "steps", "epoch"]
+Sharding: TypeAlias = Literal[
+    "FULL_SHARD", "SHARD_GRAD_OP", "HYBRID_SHARD", "HYBRID_SHARD_ZERO2", "NO_SHARD"
+]
 TrainerType: TypeAlias = Literal["TRL_SFT", "HF", "OUMI"]
 
 _PLACEHOLDER = "/path/to/"
@@ -153,15 +156,14 @@ class TrainingConfig(ConfigModel):
         adam_beta1 adam_beta2 adam_epsilon data_seed dataloader_main_process_only
         dataloader_num_workers dataloader_persistent_workers dataloader_prefetch_factor
         ddp_find_unused_parameters dep_log_level empty_device_cache_steps enable_mlflow
-        enable_tensorboard full_determinism gkd gold grpo include_alternative_mfu_metrics
+        full_determinism gkd gold grpo include_alternative_mfu_metrics
         include_performance_metrics label_ignore_index log_examples log_level log_model_summary
         logging_dir logging_first_step logging_strategy lr_scheduler_kwargs metrics_function
         mixed_precision_dtype nccl_default_timeout_minutes profiler reward_function_kwargs
-        reward_functions run_name save_epoch sgd_momentum telemetry trainer_kwargs
+        reward_functions save_epoch sgd_momentum telemetry trainer_kwargs
         use_deterministic verl_config_overrides"""
     without_effect: ClassVar[Mapping[str, str]] = {
         "compile": "coalm does not compile the model",
-        "enable_wandb": "coalm sends nothing to wandb; log and curve are in training.output_dir",
         "save_final_model": "the trained model is always saved",
         "try_resume_from_last_checkpoint": "a run always goes on from its newest checkpoint",
     }
@@ -178,11 +180,19 @@ class TrainingConfig(ConfigModel):
     max_steps: int = -1
     """Optimizer steps; -1 leaves it to `num_train_epochs`."""
     per_device_train_batch_size: int = Field(default=8, ge=1)
-    """Samples in one forward and backward pass."""
+    """Samples in one forward and backward pass of one process."""
     gradient_accumulation_steps: int = Field(default=1, ge=1)
-    """Passes that make up one optimizer step."""
-    batching: Literal["padded"] = "padded"
-    """How samples are laid out (coalm's own key): one a row, filled up to the longest."""
+    """Passes of each process that make up one optimizer step."""
+    batching: Literal["padded", "packed", "tree"] = "padded"
+    """How samples are laid out (coalm's own key): `padded`, one a row, filled up to the longest;
+    `packed`, one after the other in a row; `tree`, so that what samples begin with alike is
+    computed once. Losses and gradients of given samples are the same in all three."""
+    row_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens of a row, for `packed` and `tree` (coalm's own key); None takes what
+    `per_device_train_batch_size` of the longest samples would have."""
+    group_samples: int = Field(default=16, ge=1)
+    """Most samples of one group (a dialogue, an instruction) in a step, for `tree` (coalm's own
+    key): more share more, fewer mix better."""
     group_by_length: bool = False
     """Put samples of like length into one batch, which saves padding (coalm's own key)."""
     seed: int = 42
@@ -213,6 +223,12 @@ class TrainingConfig(ConfigModel):
     """When to measure the loss on `data.validation`."""
     eval_steps: int = Field(default=500, ge=1)
     """Steps between two measurements, for `eval_strategy: steps`."""
+    load_best_model_at_end: bool = False
+    """Hand on the weights with the lowest validation loss, not the last ones (as transformers calls
+    it); the checkpoint that has them stays."""
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """End the training after so many validations in a row without a lower loss (as transformers
+    calls it); None trains to the last step."""
     per_device_eval_batch_size: int = Field(default=8, ge=1)
     """Samples in one pass of that measurement."""
 
@@ -227,8 +243,28 @@ class TrainingConfig(ConfigModel):
 
     logging_steps: int = Field(default=50, ge=1)
     """Steps between two lines on the screen; log.jsonl has every step."""
+    enable_tensorboard: bool = True
+    """Write the log for TensorBoard, too, into `output_dir`/tensorboard, if it is installed."""
     enable_wandb: bool = False
-    """Send the log to Weights & Biases, too; always off in effect."""
+    """Send the log to Weights & Biases, too; its settings are the variables WANDB_..."""
+    run_name: str | None = None
+    """Name of the run there; None is the name of `output_dir`."""
+
+    def remarks(self) -> Iterator[Remark]:
+        """Adds keys that the chosen batching leaves without effect."""
+        yield from super().remarks()
+        effective = {"row_tokens": ("packed", "tree"), "group_samples": ("tree",)}
+        effective["group_by_length"] = ("padded",)
+        for key, layouts in effective.items():
+            if key in self.model_fields_set and self.batching not in layouts:
+                yield Remark(key, f"has no effect on training.batching: {self.batching}")
+
+    @model_validator(mode="after")
+    def _validation_where_it_is_needed(self) -> TrainingConfig:
+        for key in ("load_best_model_at_end", "early_stopping_patience"):
+            if getattr(self, key) and self.eval_strategy == "no":
+                raise ValueError(f"{key} needs a validation loss: set eval_strategy to steps")
+        return self
 
     @field_validator("max_steps")
     @classmethod
@@ -254,7 +290,7 @@ class PeftConfig(ConfigModel):
     lora_target_modules: tuple[str, ...] | None = None
     """Names of the layers to adapt; None or `[all-linear]` is every linear layer but the output."""
     q_lora: bool = False
-    """Keep the model's own weights in four bits (needs bitsandbytes and a GPU)."""
+    """Keep the model's own weights in four bits (needs bitsandbytes)."""
     q_lora_bits: Literal[4] = 4
     """Four is the only width that is supported."""
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
@@ -285,35 +321,27 @@ class PeftConfig(ConfigModel):
 class FsdpConfig(ConfigModel):
     """Sharding over several GPUs, as Oumi's files ask for it."""
 
-    foreign: ClassVar[str] = "force_full_state_dict_on_final_save"
+    foreign: ClassVar[str] = """
+        backward_prefetch force_full_state_dict_on_final_save forward_prefetch min_num_params
+        mixed_precision sync_module_states use_orig_params"""
     without_effect: ClassVar[Mapping[str, str]] = {
-        "enable_fsdp": "coalm trains in one process; nothing is sharded or offloaded",
+        "state_dict_type": "checkpoints hold whole tensors, which load like any adapter or model",
     }
 
     enable_fsdp: bool = False
-    """Shard at all; nothing below counts otherwise."""
-    sharding_strategy: str = "FULL_SHARD"
-    """What is split: parameters, gradients, optimizer state."""
+    """Cut the model into pieces, one for each process (`torchrun`, `accelerate launch`); nothing
+    below counts otherwise, nor without a launcher."""
+    sharding_strategy: Annotated[Sharding, BeforeValidator(_upper)] = "FULL_SHARD"
+    """What is cut: everything; all but the weights between forward and backward pass
+    (SHARD_GRAD_OP); the same within each machine (HYBRID_...); nothing (NO_SHARD)."""
     cpu_offload: bool = False
     """Keep in main memory what no GPU needs at the moment."""
-    mixed_precision: str | None = None
-    """Type of the computation, where it is not the weights' own."""
-    backward_prefetch: str = "BACKWARD_PRE"
-    """When the next layer's parameters are gathered in the backward pass."""
-    forward_prefetch: bool = False
-    """Gather the next layer's parameters early in the forward pass, too."""
-    use_orig_params: bool | None = None
-    """Show the optimizer the parameters as the model names them."""
     state_dict_type: str = "FULL_STATE_DICT"
-    """Whether checkpoints hold whole tensors or shards."""
+    """Whether checkpoints hold whole tensors or pieces; always whole in effect."""
     auto_wrap_policy: str = "NO_WRAP"
-    """What becomes a shard: layers by size, or by class."""
-    min_num_params: int = Field(default=100_000, ge=0)
-    """The smallest layer to shard, by size."""
+    """What is gathered at once: always one transformer layer in effect."""
     transformer_layer_cls: str | None = None
-    """The class of layer to shard, by class."""
-    sync_module_states: bool = True
-    """Copy the weights of the first process to all others at the start."""
+    """The class of such a layer, by name; None finds the model's own."""
 
 
 class TrainConfig(ConfigModel):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,24 @@ from torch.optim import AdamW
 
 from coalm.errors import TrainError
 from coalm.jsonl import Appender
-from coalm.train.batches import Batch, BatchOrder, padded_batch
+from coalm.train.attention import prepare_for_trees
+from coalm.train.batches import LAYOUTS, Batch
 from coalm.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from coalm.train.config import TrainConfig
 from coalm.train.dataset import TrainingSample
-from coalm.train.folder import RunFolder, checkpoint_name
+from coalm.train.folder import RunFolder
 from coalm.train.loss import SkillTotals, target_losses
 from coalm.train.model import Loaded
+from coalm.train.order import longest, training_order, validation_order
+from coalm.train.ranks import ALONE, Ranks, whole
 from coalm.train.report import report_steps
 from coalm.train.schedule import learning_rate
+from coalm.train.sharding import is_in_pieces
 from coalm.train.stopping import wish_to_stop
+from coalm.train.trackers import Tracker
+
+
+
 
 _KEPT = 2
 """Checkpoints that stay: the newest, and one in case that one is lost."""
@@ -46,21 +56,27 @@ class TrainingLoop:
         loaded: Loaded,
         samples: Sequence[TrainingSample],
         validation: Sequence[TrainingSample],
+        ranks: Ranks = ALONE,
+        trackers: Iterable[Tracker] = (),
     ) -> None:
         self.progress = Progress()
         """How far it got."""
         self._config = config.training
         self._folder = folder
         self._loaded = loaded
+        self._ranks = ranks
+        self._trackers: list[Tracker] = list(trackers)
         self._samples = samples
-        self._validation = sorted(validation, key=lambda sample: len(sample.token_ids))
-        self._order = BatchOrder(
-            [len(sample.token_ids) for sample in samples],
-            batch_size=self._config.per_device_train_batch_size,
-            accumulation=self._config.gradient_accumulation_steps,
-            seed=_either(config.data.train.seed, self._config.seed),
-            group_by_length=self._config.group_by_length,
-        )
+        self._validation = validation
+        self._layout = LAYOUTS[self._config.batching]
+        seed = _either(config.data.train.seed, self._config.seed)
+        self._order = training_order(self._config, samples, seed=seed, ranks=ranks.count)
+        if self._config.batching != "padded":
+            prepare_for_trees(
+                loaded.model,
+                asked=config.model.attn_implementation,
+                longest=longest([*samples, *validation]),
+            )
         epochs = self._config.num_train_epochs
         limit = self._config.max_steps
         self.total = epochs * self._order.steps_per_epoch if limit < 0 else limit
@@ -74,7 +90,7 @@ class TrainingLoop:
         Raises:
             TrainError: the checkpoint is damaged.
         """
-        self.progress = load_checkpoint(checkpoint, self._optimizer)
+        self.progress = load_checkpoint(checkpoint, self._optimizer, self._ranks)
 
     def run(self, console: Console) -> bool:
         """Train to the last step; False if the user stopped it, with a checkpoint at that place.
@@ -84,37 +100,41 @@ class TrainingLoop:
         """
         done, every = self.progress.step, self._config.logging_steps
         with (
-            Appender(self._folder.log) as log,
+            ExitStack() as stack,
             report_steps(console, self.total, done, every) as report,
-            wish_to_stop() as wish,
+            wish_to_stop(patient=self._ranks.launched) as wish,
         ):
+            if self._ranks.main:
+                self._trackers.append(stack.enter_context(Appender(self._folder.log)).append)
             while self.progress.step < self.total:
                 row = self._step()
-                log.append(row)
+                self._track(row)
                 report.step(row)
+                improved = False
                 if self._due_for_validation():
                     row = {"step": self.progress.step, **self._validate()}
-                    log.append(row)
+                    improved = self._compare(row["eval_loss"])
+                    self._track(row)
                     report.validation(row)
-                if wish.is_set() and self.progress.step < self.total:
+                stopped = self._ranks.any(wish.is_set()) and self.progress.step < self.total
+                kept = improved and self._config.load_best_model_at_end
+                if stopped or kept or _divides(self._config.save_steps, self.progress.step):
                     self._save()
+                if stopped:
                     return False
-                if _divides(self._config.save_steps, self.progress.step):
-                    self._save()
+                if self._out_of_patience():
+                    break
         return True
 
     def _step(self) -> dict[str, Any]:
         started = time.perf_counter()
-        batches = [
-            padded_batch([self._samples[index] for index in indices])
-            for indices in self._order.step(self.progress.step)
-        ]
+        passes = self._order.step(self.progress.step)
         step = self.progress.step + 1
         rate = learning_rate(self._config, step, self.total)
-        losses, norm = self._update(batches, step, rate)
-        self.progress = Progress(
+        losses, norm = self._update(passes, step, rate)
+        self.progress = self.progress._replace(
             step=step,
-            tokens=self.progress.tokens + sum(batch.tokens for batch in batches),
+            tokens=self.progress.tokens + self._tokens(passes),
             seconds=self.progress.seconds + time.perf_counter() - started,
         )
         return {
@@ -129,37 +149,52 @@ class TrainingLoop:
             "seconds": round(self.progress.seconds, 3),
         }
 
-    def _update(self, batches: list[Batch], step: int, rate: float) -> tuple[SkillTotals, float]:
-        """One optimizer step on the mean loss over all targets of `batches`."""
-        losses = SkillTotals()
-        targets = sum(len(batch.targets) for batch in batches)
-        for batch in batches:
-            batch_losses = self._losses(batch)
-            losses.add(batch_losses, batch)
-            total = batch_losses.sum()
-            _require_finite("loss", total.item(), step, [batch])
-            (total / targets).backward()
+    def _update(
+        self, passes: Sequence[list[int]], step: int, rate: float
+    ) -> tuple[SkillTotals, float]:
+        """One optimizer step on the mean loss over all targets of `passes`."""
+        mine = SkillTotals()
+        fault: str | None = None
+        targets = sum(self._samples[index].targets for indices in passes for index in indices)
+        # FSDP takes the mean over the processes where the sum is wanted
+        scale = self._ranks.count if is_in_pieces(self._loaded.model) else 1
+        for indices, counts in self._ranks.share(passes):
+            batch = self._layout([self._samples[index] for index in indices])
+            losses = self._losses(batch)
+            if counts:
+                mine.add(losses, batch)
+                fault = fault or _fault("loss", losses.sum().item(), step, batch.samples)
+            (losses.sum() * (scale * counts / targets)).backward()
+        reports = self._ranks.gather((mine, fault))
+        _require_none(fault for _, fault in reports)
+        self._ranks.sum_gradients(self._trained)
         limit = self._config.max_grad_norm or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self._trained, limit).item()
-        _require_finite("gradient", norm, step, batches)
+        norm = whole(nn.utils.clip_grad_norm_(self._trained, limit)).item()
+        _require_none([_fault("gradient", norm, step, [self._samples[i] for i in chain(*passes)])])
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return losses, norm
+        return SkillTotals.merged(losses for losses, _ in reports), norm
+
+    def _tokens(self, passes: Sequence[list[int]]) -> int:
+        return sum(len(self._samples[index].token_ids) for index in chain(*passes))
 
     def _losses(self, batch: Batch) -> Tensor:
         with self._loaded.computing():
-            return target_losses(self._loaded.model, batch.to(self._loaded.model.device))
+            return target_losses(self._loaded.model, batch.to(self._loaded.device))
 
     def _validate(self) -> dict[str, Any]:
-        size = self._config.per_device_eval_batch_size
         losses = SkillTotals()
         self._loaded.model.eval()
         with torch.no_grad():
-            for start in range(0, len(self._validation), size):
-                batch = padded_batch(self._validation[start : start + size])
-                losses.add(self._losses(batch), batch)
+            passes = validation_order(self._config, self._validation)
+            for indices, counts in self._ranks.share(passes):
+                batch = self._layout([self._validation[index] for index in indices])
+                batch_losses = self._losses(batch)
+                if counts:
+                    losses.add(batch_losses, batch)
+        losses = SkillTotals.merged(self._ranks.gather(losses))
         self._loaded.model.train()
         return {"eval_loss": losses.mean(), "eval_loss_by_skill": losses.mean_by_skill()}
 
@@ -173,10 +208,33 @@ class TrainingLoop:
             case "epoch":
                 return step == self.total or _divides(self._order.steps_per_epoch, step)
 
+    def _compare(self, loss: float) -> bool:
+        """Take note of a validation loss; whether it is the lowest so far."""
+        best = self.progress.best_loss
+        improved = best is None or loss < best
+        if improved:
+            self.progress = self.progress._replace(
+                best_step=self.progress.step, best_loss=loss, worse=0
+            )
+        else:
+            self.progress = self.progress._replace(worse=self.progress.worse + 1)
+        return improved
+
+    def _out_of_patience(self) -> bool:
+        patience = self._config.early_stopping_patience
+        return patience is not None and self.progress.worse >= patience
+
+    def _track(self, row: Mapping[str, Any]) -> None:
+        for track in self._trackers:
+            track(row)
+
     def _save(self) -> None:
-        with self._folder.new(checkpoint_name(self.progress.step)) as folder:
-            save_checkpoint(folder, self._loaded.model, self._optimizer, self.progress)
-        self._folder.keep_last(_KEPT)
+        save_checkpoint(
+            self._folder, self._loaded.model, self._optimizer, self.progress, self._ranks
+        )
+        kept = {self.progress.best_step} if self._config.load_best_model_at_end else set()
+        if self._ranks.main:
+            self._folder.keep_last(_KEPT, besides=kept)
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> AdamW:
@@ -193,15 +251,22 @@ def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> AdamW:
     )
 
 
-def _require_finite(what: str, value: float, step: int, batches: Sequence[Batch]) -> None:
+def _fault(what: str, value: float, step: int, samples: Sequence[TrainingSample]) -> str | None:
+    """What is wrong with a value that is not finite."""
     if math.isfinite(value):
-        return
-    ids = [sample.labels.id for batch in batches for sample in batch.samples]
+        return None
+    ids = [sample.labels.id for sample in samples]
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-    raise TrainError(
+    return (
         f"step {step}: the {what} is {value} with the samples {', '.join(ids[:_NAMED])}{more}; "
         "look at them, or lower training.learning_rate"
     )
+
+
+def _require_none(faults: Iterable[str | None]) -> None:
+    for fault in faults:
+        if fault:
+            raise TrainError(fault)
 
 
 def _divides(every: int, step: int) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from coalm.train.attention import seen_as_trees
 from coalm.train.batches import Batch
 from coalm.train.model import TrainedModel
 
@@ -20,8 +21,9 @@ def target_losses(model: TrainedModel, batch: Batch) -> Tensor:
     per cent of the positions, so most of the vocabulary-sized work and memory is never spent, and
     the losses are the same numbers.
     """
+    seen = seen_as_trees(model, batch)
     with _only_at(batch.rows, batch.columns, of=model):
-        logits = model(input_ids=batch.token_ids, use_cache=False).logits
+        logits = model(input_ids=batch.token_ids, use_cache=False, **seen).logits
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return nn.functional.cross_entropy(precise, batch.targets, reduction="none")
 
@@ -55,6 +57,16 @@ class SkillTotals:
         for sample, loss, count in zip(batch.samples, sums.tolist(), counts, strict=True):
             before, seen = self._sums.get(sample.labels.skill, (0.0, 0))
             self._sums[sample.labels.skill] = (before + loss, seen + count)
+
+    @classmethod
+    def merged(cls, parts: Iterable[SkillTotals]) -> SkillTotals:
+        """All parts together."""
+        merged = cls()
+        for part in parts:
+            for skill, (loss, count) in part._sums.items():
+                before, seen = merged._sums.get(skill, (0.0, 0))
+                merged._sums[skill] = (before + loss, seen + count)
+        return merged
 
     @property
     def targets(self) -> int:
