@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,18 +45,39 @@ def make_openai(folder: Path) -> Engine:
     return OpenAIEngine("any", url=endpoint.url, workers=2)
 
 
+def make_vllm(folder: Path) -> Engine:
+    """vLLM's CPU build has no attention for heads as small as those of the tiny model."""
+    pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
+    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+
+    from coalm.engines.config import VllmConfig
+    from coalm.engines.vllm import VllmEngine
+
+    wide = folder.with_name("wide_heads")
+    if not wide.exists():
+        shutil.copytree(folder, wide)
+        set_seed(0)
+        config = AutoConfig.from_pretrained(folder, head_dim=32)
+        AutoModelForCausalLM.from_config(config).save_pretrained(wide)
+    return VllmEngine(wide, dtype="float32", settings=VllmConfig(enforce_eager=True))
+
+
 ENGINE_MAKERS: dict[str, Callable[[Path], Engine]] = {
     "scripted": make_scripted,
     "hf": make_hf,
     "openai": make_openai,
+    "vllm": make_vllm,
 }
+# vLLM's own imports warn
+VLLM_MARKS = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
+NAMES = [pytest.param(name, marks=VLLM_MARKS if name == "vllm" else []) for name in ENGINE_MAKERS]
 
 
 def test_every_engine_is_under_contract() -> None:
     assert ENGINE_MAKERS.keys() == ENGINES.keys()
 
 
-@pytest.fixture(scope="module", params=ENGINE_MAKERS)
+@pytest.fixture(scope="module", params=NAMES)
 def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[Engine]:
     made = ENGINE_MAKERS[request.param](tiny_model)
     yield made
@@ -126,7 +148,7 @@ def test_a_seed_repeats_sampled_answers(engine: Engine) -> None:
     assert engine.generate(PROMPTS[1:], params) == first[1:]
 
 
-@pytest.mark.parametrize("name", ENGINE_MAKERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_closed_engine_says_so(name: str, tiny_model: Path) -> None:
     engine = ENGINE_MAKERS[name](tiny_model)
     engine.close()

@@ -13,6 +13,7 @@ __all__ = ["ENGINES", "Completion", "Engine", "SamplingParams", "Usage", "load_e
 ENGINES = {
     "hf": "coalm.engines.hf.HfEngine",
     "openai": "coalm.engines.openai.OpenAIEngine",
+    "vllm": "coalm.engines.vllm.VllmEngine",
     "scripted": "coalm.engines.scripted.ScriptedEngine",
 }
 """Name to class; a class is made by its `from_config(config)`. The name is also its extra."""

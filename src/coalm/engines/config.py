@@ -171,6 +171,24 @@ class RemoteConfig(ConfigModel):
     vLLM's `/v1/completions` takes. None sends chat messages."""
 
 
+class VllmConfig(ConfigModel):
+    """How the engine `vllm` spreads a model, and what memory it takes."""
+
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
+    """GPUs that share every layer; None is all of this machine."""
+    pipeline_parallel_size: int = Field(default=1, ge=1)
+    """Groups of such GPUs that the layers are divided among; machines, as a rule."""
+    distributed_executor_backend: Literal["mp", "ray"] | None = None
+    """What starts the workers: processes of this machine, or Ray, which reaches others; None lets
+    vLLM choose."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Share of every GPU that weights and cache may take."""
+    quantization: str | None = None
+    """`fp8` quantizes 16-bit weights on loading. A checkpoint that is quantized says so itself."""
+    enforce_eager: bool = False
+    """Compile nothing: a start is faster, the answers slower."""
+
+
 class InferConfig(ConfigModel):
     """A whole inference file: `coalm chat -c`, `coalm infer -c`, and the engine of `coalm eval`."""
 
@@ -182,3 +200,5 @@ class InferConfig(ConfigModel):
     """Oumi's names in any case (NATIVE, VLLM, OPENAI, REMOTE, REMOTE_VLLM), SCRIPTED, or ours."""
     remote_params: RemoteConfig | None = None
     """For the engine `openai`."""
+    vllm: VllmConfig = VllmConfig()
+    """For the engine `vllm`."""
