@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,7 @@ def train(
     """Fine-tune a model; the same command again goes on where a stopped run was.
 
     Keys of the file can be set after the options: training.max_steps=20. Ctrl-C saves a checkpoint
-    and ends.
+    and ends. Several processes share the work: torchrun --nproc-per-node N -m coalm train -c FILE.
     """
     from rich.console import Console
 
@@ -48,7 +49,7 @@ def train(
     from coalm.train.config import TrainConfig
 
     loaded = load_config(TrainConfig, config, context.args, trust_remote_code=trust_remote_code)
-    for warning in loaded.warnings:
+    for warning in loaded.warnings if os.environ.get("RANK", "0") == "0" else ():
         typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
     _load_packages()
     if plan:
@@ -58,20 +59,25 @@ def train(
 
         show_plan(Console(), make_plan(loaded.config, find_gpu(gpu), devices=devices))
         return
+    from coalm.train.ranks import joined
     from coalm.train.run import train as run_training
 
-    result = run_training(loaded.config, overwrite=overwrite, console=Console())
+    with joined() as ranks:
+        result = run_training(loaded.config, overwrite=overwrite, console=Console(), ranks=ranks)
+    if ranks.main:
+        _print_result(result)
+    if result.trained is None:
+        raise typer.Exit(130)
+
+
+def _print_result(result: TrainResult) -> None:
     if result.trained is None:
         typer.echo(
             f"stopped after step {result.step}; the checkpoint is in {result.folder}; the same "
             "command again goes on from it",
             err=True,
         )
-        raise typer.Exit(130)
-    _print_result(result)
-
-
-def _print_result(result: TrainResult) -> None:
+        return
     losses = (("loss", result.loss), ("validation loss", result.eval_loss))
     known = [f"{name} {value:.4f}" for name, value in losses if value is not None]
     typer.echo(", ".join([f"{result.step} steps", *known]))

@@ -73,6 +73,11 @@ class TrainingSample(NamedTuple):
     trainable: Tensor
     """bool [tokens]: whether the loss counts for the token; never for the first one."""
 
+    @property
+    def targets(self) -> int:
+        """How many tokens the loss counts for."""
+        return int(self.trainable.sum())
+
 
 class Dropped(NamedTuple):
     """A record that is left out of training."""

@@ -7,6 +7,7 @@
     checkpoint-300/   weights and everything else that the next step depends on
     adapter/          the result; `model/` after full fine-tuning
     loss.png          the loss curve
+    tensorboard/      the log for TensorBoard
 
 Whatever is here was written whole: files and folders get their name when they are complete, so a
 process that is killed leaves nothing that looks finished and is not.
@@ -14,11 +15,12 @@ process that is killed leaves nothing that looks finished and is not.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ LOG_FILE = "log.jsonl"
 PICTURE_FILE = "loss.png"
 ADAPTER = "adapter"
 MODEL = "model"
+TENSORBOARD = "tensorboard"
 RUNNING, STOPPED, FINISHED = "running", "stopped", "finished"
 _CHECKPOINT = "checkpoint-"
 _UNFINISHED = ".unfinished-"
@@ -137,16 +140,37 @@ class RunFolder:
         """Whether there is anything here that training anew would lose."""
         return bool(self.checkpoints()) or self.result() is not None
 
-    def keep_last(self, count: int) -> None:
-        """Remove all checkpoints but the newest `count`."""
+    def keep_last(self, count: int, besides: Collection[int] = ()) -> None:
+        """Remove all checkpoints but the newest `count` and those after the steps `besides`."""
         for path in self.checkpoints()[:-count]:
-            self._remove(path)
+            if step_of(path) not in besides:
+                self._remove(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others out of this folder; the lock goes with the process, however that ends.
+
+        Raises:
+            TrainError: another process trains in it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as e:
+            raise TrainError(f"training.output_dir {self.path} cannot be written: {e}") from e
+        try:
+            _lock(handle, self.path)
+            yield
+        finally:
+            os.close(handle)
+            with suppress(OSError):
+                self.path.rmdir()  # only if nothing came of it
 
     def clear(self) -> None:
         """Remove everything that a run writes, and nothing else."""
         for name in (RUN_FILE, LOG_FILE, PICTURE_FILE):
             (self.path / name).unlink(missing_ok=True)
-        for path in (*self.checkpoints(), self.path / ADAPTER, self.path / MODEL):
+        for path in (*self.checkpoints(), *(self.path / n for n in (ADAPTER, MODEL, TENSORBOARD))):
             self._remove(path)
         self._tidy()
 
@@ -165,6 +189,18 @@ class RunFolder:
             shutil.rmtree(doomed, ignore_errors=True)
             path.rename(doomed)
             shutil.rmtree(doomed)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        raise TrainError(
+            f"training.output_dir {path} is in use by another training; wait for it, or choose "
+            "another folder"
+        ) from e
+    except OSError:
+        return  # a file system without locks
 
 
 def checkpoint_name(step: int) -> str:

@@ -14,16 +14,22 @@ from coalm.errors import TrainError
 from coalm.train.config import SplitConfig, TrainConfig
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers")
+_VALIDATION = {
+    *("training.eval_steps", "training.eval_strategy", "training.per_device_eval_batch_size"),
+}
 _FREE = {
     *("model.trust_remote_code", "training.output_dir", "training.save_steps"),
     *("training.logging_steps", "training.enable_wandb", "training.resume_from_checkpoint"),
     *("training.try_resume_from_last_checkpoint", "training.save_final_model"),
-    *("training.eval_steps", "training.eval_strategy", "training.per_device_eval_batch_size"),
+    *("training.enable_tensorboard", "training.run_name"),
+    *_VALIDATION,
 }
 """Keys that may change on the way: they do not touch what is learned."""
+_CHOOSING = ("load_best_model_at_end", "early_stopping_patience")
+"""Keys by which validation decides what is handed on."""
 
 
-def describe(config: TrainConfig) -> dict[str, Any]:
+def describe(config: TrainConfig, processes: int = 1) -> dict[str, Any]:
     """Configuration, checksums of the data files and versions, as `run.json` has them."""
     data = {"train": _checksums(config.data.train)}
     if config.training.eval_strategy != "no":
@@ -31,6 +37,7 @@ def describe(config: TrainConfig) -> dict[str, Any]:
     versions = {name: version(name) for name in _PACKAGES}
     return {
         "kind": "train",
+        "processes": processes,
         "config": config.model_dump(mode="json"),
         "data": data,
         "versions": {"coalm": __version__, "python": platform.python_version(), **versions},
@@ -60,13 +67,15 @@ def require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]
 def _decisive(description: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted key to value of everything that decides what the run learns."""
     keys = dict(_leaves(description.get("config", {}), ""))
+    chooses = any(keys.get(f"training.{key}") for key in _CHOOSING)
     chosen = {
         key: value
         for key, value in keys.items()
-        if key not in _FREE
-        and not key.startswith("data.validation.")
+        if key not in (_FREE - _VALIDATION if chooses else _FREE)
+        and (chooses or not key.startswith("data.validation."))
         and not key.endswith(".dataset_path")  # the contents count, wherever they lie
     }
+    chosen["number of processes"] = description.get("processes", 1)
     for index, file in enumerate(description.get("data", {}).get("train", ())):
         chosen[f"sha256 of data.train.datasets.{index}"] = file["sha256"]
     return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -32,9 +32,6 @@ from coalm.train.schedule import learning_rate
 from coalm.train.sharding import is_in_pieces
 from coalm.train.stopping import wish_to_stop
 from coalm.train.trackers import Tracker
-
-
-
 
 _KEPT = 2
 """Checkpoints that stay: the newest, and one in case that one is lost."""

@@ -176,8 +176,8 @@ class _Shards(NamedTuple):
 
 def _shards(config: TrainConfig, devices: int) -> _Shards:
     """Into how many pieces FSDP cuts what; without it every device holds everything."""
-    strategy = config.fsdp.sharding_strategy.upper()
-    if not config.fsdp.enable_fsdp or strategy in ("NO_SHARD", "DDP"):
+    strategy = config.fsdp.sharding_strategy
+    if not config.fsdp.enable_fsdp or strategy == "NO_SHARD":
         return _Shards(1, 1)
     pieces = min(devices, _PER_NODE) if strategy.startswith("HYBRID") else devices
-    return _Shards(1 if strategy.endswith("SHARD_GRAD_OP") else pieces, pieces)
+    return _Shards(1 if strategy in ("SHARD_GRAD_OP", "HYBRID_SHARD_ZERO2") else pieces, pieces)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,11 +22,14 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.integrations.liger import apply_liger_kernel
 
 from coalm.engines.config import ModelConfig
 from coalm.engines.gguf import resolve_model
 from coalm.errors import ConfigError, MissingExtraError, TrainError
 from coalm.train.config import PeftConfig, TrainConfig
+from coalm.train.ranks import ALONE, Ranks, whole
+from coalm.train.sharding import is_in_pieces, is_sharded, make_mesh, shard
 
 TrainedModel = PreTrainedModel | PeftModel
 
@@ -36,11 +39,12 @@ class Loaded(NamedTuple):
 
     model: TrainedModel
     dtype: torch.dtype
+    device: torch.device
+    """Where it computes; with `fsdp.cpu_offload` its weights are elsewhere."""
 
     def computing(self) -> torch.autocast:
         """Context of every forward pass: float32 weights meet the others in `dtype`."""
-        device = self.model.device.type
-        return torch.autocast(device, self.dtype, enabled=self.dtype == torch.bfloat16)
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype == torch.bfloat16)
 
     def finished(self) -> TrainedModel:
         """The model as it is handed on: after full fine-tuning, in the type it computes in."""
@@ -56,23 +60,50 @@ class Size(NamedTuple):
     trained: int
 
 
-def load_model(config: TrainConfig, checkpoint: Path | None = None) -> Loaded:
+def load_model(config: TrainConfig, checkpoint: Path | None = None, ranks: Ranks = ALONE) -> Loaded:
     """The model, with the weights that are not to be trained frozen.
 
     Args:
         config: what to train and how.
         checkpoint: folder of trained weights to go on from, in place of the untrained ones.
+        ranks: the processes that train it, in pieces if the file asks for that.
 
     Raises:
-        ConfigError: weights cannot be trained in the type that is asked for.
+        ConfigError: weights cannot be trained, or cannot be sharded, in the type asked for.
         TrainError: the model or the adapter cannot be loaded.
         MissingExtraError: `peft.q_lora` without bitsandbytes.
     """
-    use_peft = config.training.use_peft
     path = resolve_model(config.model.model_name)
     dtype = _compute_type(config.model, path)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if is_sharded(config, ranks):
+        mesh = make_mesh(config, ranks)
+
+        def load() -> TrainedModel:
+            found = _load(config, path, dtype, checkpoint, torch.device("cpu"))
+            shard(found, config, mesh, dtype)
+            return found
+
+        # A machine has room for one whole model in main memory, not for one in each process.
+        return Loaded(ranks.in_turn(load), dtype, device)
+    return Loaded(_load(config, path, dtype, checkpoint, device), dtype, device)
+
+
+def _load(
+    config: TrainConfig,
+    path: str | Path,
+    dtype: torch.dtype,
+    checkpoint: Path | None,
+    device: torch.device,
+) -> TrainedModel:
+    """The model in one piece, in training mode."""
+    use_peft = config.training.use_peft
     full = checkpoint if checkpoint and not use_peft else path
-    model = _base(full, config, dtype if use_peft else torch.promote_types(dtype, torch.float32))
+    kept = dtype if use_peft else torch.promote_types(dtype, torch.float32)
+    model: TrainedModel = _base(full, config, kept, device)
+    if config.model.enable_liger_kernel and has_liger():
+        # The loss needs logits at a few places only, which is cheaper than any fused loss.
+        apply_liger_kernel(model, {"cross_entropy": False, "fused_linear_cross_entropy": False})
     with warnings.catch_warnings():
         # transformers 5 renames what older releases of it, and peft, still call by the old name
         warnings.simplefilter("ignore", FutureWarning)
@@ -80,16 +111,50 @@ def load_model(config: TrainConfig, checkpoint: Path | None = None) -> Loaded:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if use_peft:
             model = _with_adapter(model, config, checkpoint)
-    return Loaded(model.train(), dtype)
+    return model.train()
 
 
-def save_weights(model: TrainedModel, folder: Path) -> None:
-    """Write what was trained into `folder`: an adapter, or the whole model, in float32."""
+def has_liger() -> bool:
+    """Whether this machine can run the kernels of `model.enable_liger_kernel`."""
+    return torch.cuda.is_available() and find_spec("liger_kernel") is not None
+
+
+def gather_weights(model: TrainedModel, ranks: Ranks) -> dict[str, Tensor] | None:
+    """What was trained of a model in pieces, put together in the main memory of the first process.
+
+    All processes must ask; None for a model in one piece, which has its weights itself.
+    """
+    if not is_in_pieces(model):
+        return None
+    adapter = isinstance(model, PeftModel)
+    parts = (
+        ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+        if adapter
+        else model.state_dict().items()
+    )
+    weights: dict[str, Tensor] = {}
+    for name, part in parts:
+        tensor = whole(part.detach())
+        if ranks.main:
+            weights[name] = tensor.cpu()
+    return weights
+
+
+def save_weights(
+    model: TrainedModel, folder: Path, weights: dict[str, Tensor] | None = None
+) -> None:
+    """Write what was trained into `folder`: an adapter, or the whole model.
+
+    Args:
+        model: the model, whose type and settings are written, too.
+        folder: an empty folder.
+        weights: what `gather_weights` gave.
+    """
     if isinstance(model, PeftModel):
         # Left to itself, peft asks the hub whether the vocabulary has grown.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
+        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
     else:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
 
 
 def size_of(model: TrainedModel) -> Size:
@@ -128,7 +193,9 @@ def _compute_type(model: ModelConfig, path: str | Path) -> torch.dtype:
     return dtype
 
 
-def _base(path: str | Path, config: TrainConfig, dtype: torch.dtype) -> PreTrainedModel:
+def _base(
+    path: str | Path, config: TrainConfig, dtype: torch.dtype, device: torch.device
+) -> PreTrainedModel:
     q_lora = config.training.use_peft and config.peft.q_lora
     try:
         return AutoModelForCausalLM.from_pretrained(
@@ -137,7 +204,7 @@ def _base(path: str | Path, config: TrainConfig, dtype: torch.dtype) -> PreTrain
             attn_implementation=config.model.attn_implementation,
             trust_remote_code=config.model.trust_remote_code,
             quantization_config=_four_bits(config.peft) if q_lora else None,
-            device_map="cuda" if torch.cuda.is_available() else "cpu",
+            device_map=device.type,
         )
     except (OSError, ValueError, ImportError, SafetensorError) as e:
         raise _unloadable(path, e) from e

@@ -12,10 +12,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def wish_to_stop() -> Iterator[threading.Event]:
+def wish_to_stop(*, patient: bool = False) -> Iterator[threading.Event]:
     """An event that the first signal sets; the second one does what it does elsewhere.
 
     Signals reach the main thread only; in any other the event is never set.
+
+    Args:
+        patient: further signals change nothing, for processes whose launcher passes on to them the
+            signal that the terminal has given them already.
     """
     wished = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -29,7 +33,8 @@ def wish_to_stop() -> Iterator[threading.Event]:
 
     def wish(number: int, frame: FrameType | None) -> None:
         wished.set()
-        restore()
+        if not patient:
+            restore()
 
     for number in _SIGNALS:
         signal.signal(number, wish)
