@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from coalm.chat_template import encode_prompt, load_tokenizer  # noqa: E402
 from coalm.config import load_config  # noqa: E402
-from coalm.engines import SamplingParams, load_engine  # noqa: E402
+from coalm.engines import SamplingParams, hf_batch, load_engine  # noqa: E402
 from coalm.engines.config import InferConfig  # noqa: E402
 from coalm.engines.hf import HfEngine  # noqa: E402
 from coalm.errors import CoalmError, EngineError, MissingExtraError  # noqa: E402
@@ -57,7 +57,10 @@ def say_instead(folder: Path, said: int, token: int) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 1}, {"batch_size": 3}, {"batch_tokens": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_size": 1}, {"batch_size": 3}, {"cache_tokens": 1}, {"cache_tokens": 300}],
+)
 def test_batches_do_not_change_answers(
     engine: HfEngine, tiny_model: Path, options: dict[str, int]
 ) -> None:
@@ -152,8 +155,8 @@ def first_tokens(engine: HfEngine, **params: Any) -> Counter[int]:
 def test_samples_follow_the_models_probabilities(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, ranked: int
 ) -> None:
-    monkeypatch.setattr("coalm.engines.hf._RANKED", ranked)
-    engine = HfEngine(tiny_model, dtype="float32", batch_size=400, batch_tokens=10**6)
+    monkeypatch.setattr("coalm.engines.hf_sampling._RANKED", ranked)
+    engine = HfEngine(tiny_model, dtype="float32", batch_size=400, cache_tokens=10**6)
     ids = encode_prompt(load_tokenizer(tiny_model), PROMPTS[0])
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model)
     probabilities = model(torch.tensor([ids])).logits[0, -1].softmax(-1).tolist()
@@ -224,14 +227,36 @@ def test_a_chat_that_the_template_refuses_is_an_engine_error(
         engine.generate(PROMPTS, GREEDY)
 
 
+def without_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Let passes over more than `most` sequences run out of memory; returns their sizes."""
+    sizes: list[int] = []
+    compute = hf_batch.forward
+
+    def forward(model: Any, strips: list[Any], tokens: Any, ends: Any) -> Any:
+        sizes.append(len(strips))
+        if len(strips) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(model, strips, tokens, ends)
+
+    monkeypatch.setattr(hf_batch, "forward", forward)
+    return sizes
+
+
+def test_less_runs_at_once_when_memory_runs_out(
+    engine: HfEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = engine.generate(PROMPTS, GREEDY)
+    sizes = without_memory(monkeypatch, most=2)
+    assert HfEngine(tiny_model, dtype="float32").generate(PROMPTS, GREEDY) == expected
+    assert 3 in sizes
+    assert max(sizes[sizes.index(3) + 1 :]) <= 2
+
+
 def test_a_lack_of_memory_names_the_key_to_lower(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(self: object, **inputs: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(transformers.LlamaForCausalLM, "generate", no_memory)
-    with pytest.raises(EngineError, match=r"no memory left for 5 prompts .* \(now 8\)$"):
+    without_memory(monkeypatch, most=0)
+    with pytest.raises(EngineError, match=r"no memory left for a prompt of .* \(now 16384\)$"):
         HfEngine(tiny_model).generate(PROMPTS, GREEDY)
 
 
@@ -330,7 +355,8 @@ def test_a_configuration_file_makes_an_engine(engine: HfEngine, tiny_model: Path
         f"model.model_name={tiny_model}",
         "model.torch_dtype_str=float32",
         "model.model_max_length=300",
-        "model.attn_implementation=eager",
+        "model.attn_implementation=sdpa",
+        "generation.cache_tokens=1000",
         "generation.batch_size=2",
         "engine=NATIVE",
     ]
@@ -341,10 +367,9 @@ def test_a_configuration_file_makes_an_engine(engine: HfEngine, tiny_model: Path
     assert texts == [answer.text for answer in engine.generate(PROMPTS, GREEDY)]
 
 
-def test_an_engine_that_is_not_there_yet_is_named(tiny_model: Path) -> None:
-    config = InferConfig.model_validate({"engine": "vllm", "model": {"model_name": "x"}})
-    with pytest.raises(EngineError, match="no engine 'vllm' yet; use one of: hf, scripted"):
-        load_engine(config)
+def test_another_attention_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(EngineError, match="attends by sdpa, not by 'eager'; set attn_implementa"):
+        HfEngine(tiny_model, attn_implementation="eager")
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers"])

@@ -27,8 +27,10 @@ class Answer(NamedTuple):
 class StreamingEngine(Protocol):
     """An engine whose prompts do not wait for each other."""
 
-    def answers(self, prompts: Iterable[Prompt], params: SamplingParams) -> Iterator[Answer]:
+    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
         """One answer per prompt in the order of completion; `prompts` is read as places get free.
+
+        None in place of a prompt says that the next one depends on an answer that is still to come.
 
         Raises:
             EngineError: the engine cannot answer anything (it is closed, ...).

@@ -22,7 +22,7 @@ from coalm.engines.config import InferConfig
 from coalm.engines.hf_batch import LOOKAHEAD, Batch, Request
 from coalm.engines.hf_cache import StripPool
 from coalm.engines.hf_model import LoadedModel, load_model
-from coalm.errors import EngineError, TemplateError
+from coalm.errors import ContextError, EngineError, TemplateError
 from coalm.types import Prompt
 
 _ATTENTION = (None, "sdpa")
@@ -109,8 +109,9 @@ class HfEngine:
         """One completion per prompt, in the order of `prompts`.
 
         Raises:
-            EngineError: a prompt leaves no room in the context (nothing is generated then), the
-                chat template refuses it, memory runs out, or the engine is closed.
+            ContextError: a prompt leaves no room in the context; nothing is generated then.
+            EngineError: the chat template refuses a prompt, memory runs out, or the engine is
+                closed.
         """
         loaded, copies = self._open(), Counter[tuple[int, ...]]()
         requests = [
@@ -197,7 +198,7 @@ def _request(
     except TemplateError as e:
         raise EngineError(str(e)) from e
     if len(ids) >= loaded.max_length:
-        raise EngineError(
+        raise ContextError(
             f"{called} has {len(ids)} tokens and the context of {loaded.name} holds "
             f"{loaded.max_length}; shorten it or take a larger model"
         )
