@@ -171,7 +171,7 @@ class Heard:
             return "default"
         if words == "":
             return "state"
-        return self._find_weak(name, value) if marked is None else None
+        return self._find_weak(name, value, spec) if marked is None else None
 
     def _is_shown(self, name: str, value: JsonValue) -> bool:
         if isinstance(value, bool):
@@ -180,10 +180,12 @@ class Heard:
             return any(f" {phrase} " in self._shown for phrase in number_phrases(value))
         return _holds(self._shown, _plain_value(str(value)))
 
-    def _find_weak(self, name: str, value: JsonValue) -> Kind | None:
+    def _find_weak(self, name: str, value: JsonValue, spec: Spec) -> Kind | None:
         stems = self._spoken_stems()
         if isinstance(value, bool):
-            return "mention" if any(word in stems for word in _content(name)) else None
+            # the description too: masked names mean nothing
+            about = _content(f"{name} {spec.get('description', '')}")
+            return "mention" if any(word in stems for word in about) else None
         words = _content(str(value))
         if words and all(word in stems for word in words):
             return "words"
