@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 
 from coalm.agent.rollout import Rollout, run_many, run_one
+from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, SamplingParams, Usage
 from coalm.errors import CoalmError, EngineError, ToolError
 from coalm.types import ChatTurn, Conversation, Message, Prompt
@@ -29,6 +31,30 @@ class EchoEngine:
 
     def close(self) -> None:
         pass
+
+
+class EchoStream(EchoEngine):
+    """Answers one prompt at a time, the one that came last first; takes `places` at once."""
+
+    def __init__(self, places: int, refuse: Callable[[str], bool] = lambda text: False) -> None:
+        super().__init__(refuse)
+        self.places = places
+        self.most = 0
+
+    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
+        coming, numbers = iter(prompts), itertools.count()
+        running: list[tuple[int, Prompt]] = []
+        while True:
+            while len(running) < self.places and (prompt := next(coming, None)):
+                running.append((next(numbers), prompt))
+            if not running:
+                return
+            self.most = max(self.most, len(running))
+            place, prompt = running.pop()
+            try:
+                yield Answer(place, self.generate([prompt], params)[0])
+            except EngineError as e:
+                yield Answer(place, e)
 
 
 def ask(name: str, times: int) -> Rollout:
@@ -73,6 +99,19 @@ def test_run_one_closes_the_rollout_when_the_engine_is_interrupted() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_one(rollout, EchoEngine(interrupt), PARAMS)
     assert rollout.gi_frame is None
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 100])
+def test_an_engine_that_streams_is_never_short_of_prompts(places: int) -> None:
+    engine = EchoStream(places, refuse=lambda text: text == "r6-1")
+    rollouts = [(f"r{n}-", ask(f"r{n}-", n % 4)) for n in range(11)]
+    found = {done.id: done for done in run_many(rollouts, engine, PARAMS, batch_size=5)}
+    assert engine.most == min(places, 5)
+    assert str(found.pop("r6-").error) == "prompt 'r6-1' does not fit"
+    for name, done in found.items():
+        count = int(name[1:-1]) % 4
+        assert words(done.conversation) == [f"{name}{number}!" for number in range(count)]
+    assert len(found) == 10
 
 
 def test_run_many_gives_each_rollout_its_own_answers() -> None:

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coalm.agent.rollout import Rollout
+from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, SamplingParams
 from coalm.engines.scripted import ScriptedEngine
 from coalm.errors import ContextError, EngineError, EvalError, MissingExtraError
@@ -307,6 +308,22 @@ def test_an_engine_that_fails_for_one_prompt_goes_on_with_the_others(
 ) -> None:
     rows = run(tmp_path, engine=Broken("What day", error))
     assert {row.id: row.error for row in rows if row.error} == {"apibank-l1-002": text}
+
+
+class BrokenStream(Broken):
+    """The same, one prompt at a time."""
+
+    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
+        for place, prompt in enumerate(prompt for prompt in prompts if prompt):
+            yield Answer(place, self.generate([prompt], params)[0])
+
+
+def test_a_defect_of_an_engine_that_streams_stays_with_the_open_prompts(tmp_path: Path) -> None:
+    rows = run(tmp_path, engine=BrokenStream("What day", RuntimeError("broken")))
+    assert {row.id: row.error for row in rows if row.error} == {
+        "apibank-l1-002": "RuntimeError: broken"
+    }
+    assert timeless(run(tmp_path)) == timeless(run(tmp_path / "other"))
 
 
 def test_failed_samples_are_tried_again(tmp_path: Path) -> None:

@@ -10,17 +10,22 @@ an evaluation::
             conversation = conversation.extended(fmt.parse(completion.text))
         return conversation
 
-`run_many` steps the live rollouts together and lets new ones in as others finish: every engine
-call is a full batch, and a long dialogue holds nobody up.
+`run_many` keeps many rollouts going at once and lets new ones in as others finish: an engine that
+answers prompts in any order is never short of them, one that takes batches gets full ones, and a
+long dialogue holds nobody up.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from coalm.engines.answers import answers, outcomes
 from coalm.engines.base import Completion, Engine, SamplingParams, Usage
 from coalm.errors import CoalmError, EngineError
 from coalm.types import Conversation, Prompt
@@ -58,7 +63,7 @@ def run_one(rollout: Rollout, engine: Engine, params: SamplingParams) -> Convers
     try:
         while True:
             prompt = _resume(rollout, answer)
-            (answer,) = _generate(engine, [prompt], params)
+            (answer,) = outcomes(engine, [prompt], params)
     except StopIteration as stop:
         return stop.value
     finally:
@@ -74,9 +79,9 @@ def run_many(
     """Run (id, rollout) pairs in full batches; yields each one as soon as it has finished.
 
     Only `batch_size` rollouts are alive at a time, and `rollouts` is read as places get free, so it
-    may be long or lazy. An `EngineError` for a batch is narrowed down by asking prompt by prompt:
-    only the prompt at fault fails. A `CoalmError` inside a rollout ends that rollout only. Any
-    other exception is a defect and passes through; who wants to go on even then (the evaluation
+    may be long or lazy. An `EngineError` stays with the prompt at fault: an engine that takes
+    batches is then asked prompt by prompt. A `CoalmError` inside a rollout ends that rollout only.
+    Any other exception is a defect and passes through; who wants to go on even then (the evaluation
     runner) wraps each rollout and raises a `CoalmError` in its place.
 
     Whatever ends the run early (Ctrl-C, a defect, a caller that stops reading), every rollout that
@@ -96,35 +101,15 @@ def _run(
     params: SamplingParams,
     batch_size: int,
 ) -> Iterator[Finished]:
-    live: list[_Live] = []
+    crowd = _Crowd(waiting, batch_size)
     try:
-        while True:
-            while len(live) < batch_size and (entry := next(waiting, None)) is not None:
-                live.append(run := _Live(*entry))
-                if finished := run.start():
-                    live.remove(run)
-                    yield finished
-            if not live:
-                return
-            answers = _generate(engine, [run.prompt for run in live], params)
-            for run, answer in zip(list(live), answers, strict=True):
-                if finished := run.step(answer):
-                    live.remove(run)
-                    yield finished
+        with closing(answers(engine, crowd.prompts(), params, batch_size)) as coming:
+            for place, answer in coming:
+                crowd.step(place, answer)
+                yield from crowd.finished()
+        yield from crowd.finished()
     finally:
-        for run in live:
-            run.rollout.close()
-
-
-def _generate(
-    engine: Engine, prompts: Sequence[Prompt], params: SamplingParams
-) -> list[Completion | EngineError]:
-    try:
-        return [*engine.generate(prompts, params)]
-    except EngineError as error:
-        if len(prompts) == 1:
-            return [error]
-    return [_generate(engine, [prompt], params)[0] for prompt in prompts]
+        crowd.close()
 
 
 def _resume(rollout: Rollout, answer: Completion | EngineError | None) -> Prompt:
@@ -167,3 +152,57 @@ class _Live:
     def _finished(self, conversation: Conversation | None, error: CoalmError | None) -> Finished:
         seconds = time.monotonic() - self.started
         return Finished(self.id, conversation, error, seconds, self.usage)
+
+
+class _Crowd:
+    """The rollouts that are alive: those with a prompt to ask, and those that wait for answers."""
+
+    def __init__(self, waiting: Iterator[tuple[str, Rollout]], most: int) -> None:
+        self._waiting = waiting
+        self._most = most
+        self._ready: deque[_Live] = deque()
+        self._asked: dict[int, _Live] = {}
+        self._finished: list[Finished] = []
+
+    def prompts(self) -> Iterator[Prompt | None]:
+        """What to ask next; None while that depends on an answer to come."""
+        places = itertools.count()
+        while True:
+            self._let_in()
+            if self._ready:
+                run = self._ready.popleft()
+                self._asked[next(places)] = run
+                yield run.prompt
+            elif self._asked:
+                yield None
+            else:
+                return
+
+    def step(self, place: int, answer: Completion | EngineError) -> None:
+        """Send its answer to the rollout whose prompt came at `place`."""
+        run = self._asked.pop(place)
+        self._ready.append(run)
+        self._note(run, run.step(answer))
+
+    def finished(self) -> Iterator[Finished]:
+        """What has finished since the last time."""
+        while self._finished:
+            yield self._finished.pop(0)
+
+    def close(self) -> None:
+        """Close the rollouts that are alive."""
+        for run in (*self._ready, *self._asked.values()):
+            run.rollout.close()
+
+    def _let_in(self) -> None:
+        while len(self._ready) + len(self._asked) < self._most:
+            entry = next(self._waiting, None)
+            if entry is None:
+                return
+            self._ready.append(run := _Live(*entry))
+            self._note(run, run.start())
+
+    def _note(self, run: _Live, finished: Finished | None) -> None:
+        if finished:
+            self._ready.remove(run)
+            self._finished.append(finished)

@@ -6,9 +6,9 @@ others chunk by chunk. Either way a prompt at fault costs no other prompt its an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice, takewhile
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from coalm.engines.base import Completion, Engine, SamplingParams
 from coalm.errors import EngineError
@@ -39,25 +39,29 @@ class StreamingEngine(Protocol):
 
 
 def answers(
-    engine: Engine, prompts: Iterable[Prompt], params: SamplingParams, chunk: int
-) -> Iterator[Answer]:
+    engine: Engine, prompts: Iterable[Prompt | None], params: SamplingParams, chunk: int
+) -> Generator[Answer, None, None]:
     """One answer per prompt, each as soon as the engine has it.
 
     Args:
         engine: any.
-        prompts: may be long or lazy.
+        prompts: may be long or lazy; for None see `StreamingEngine`.
         params: for all of them.
-        chunk: prompts of one call of an engine that does not stream.
+        chunk: prompts of one call of an engine that does not stream, at most.
     """
     if isinstance(engine, StreamingEngine):
         yield from engine.answers(prompts, params)
         return
     waiting = iter(prompts)
     start = 0
-    while batch := list(islice(waiting, chunk)):
+    while batch := [*takewhile(_is_prompt, islice(waiting, chunk))]:
         for place, outcome in enumerate(outcomes(engine, batch, params), start=start):
             yield Answer(place, outcome)
         start += len(batch)
+
+
+def _is_prompt(prompt: Prompt | None) -> TypeGuard[Prompt]:
+    return prompt is not None
 
 
 def outcomes(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from coalm import jsonl
 from coalm.agent.rollout import Finished, Rollout, run_many
+from coalm.engines.answers import Answer, StreamingEngine
 from coalm.engines.base import Completion, Engine, SamplingParams
 from coalm.errors import CoalmError, ContextError, EngineError, EvalError
 from coalm.evals.base import Sample, SampleResult, Score, Task, add_up, subset
@@ -114,7 +115,7 @@ def generate(
     rollouts = ((s.id, _traced(task.rollout(s), traces[s.id])) for s in samples)
     failures = 0
     with jsonl.Appender(folder / ROWS) as out:
-        for finished in run_many(rollouts, _Steady(engine), params, batch_size):
+        for finished in run_many(rollouts, _steady(engine), params, batch_size):
             row = _row(by_id[finished.id], traces.pop(finished.id), finished)
             out.append(row.model_dump(mode="json"))
             yield row
@@ -217,6 +218,10 @@ def _traced(rollout: Rollout, trace: _Trace) -> Rollout:
         rollout.close()
 
 
+def _steady(engine: Engine) -> Engine:
+    return _SteadyStream(engine) if isinstance(engine, StreamingEngine) else _Steady(engine)
+
+
 class _Steady:
     """An engine whose defects are `EngineError`s, so that they stay with the prompt at fault."""
 
@@ -235,6 +240,43 @@ class _Steady:
     def close(self) -> None:
         """See `Engine.close`."""
         self._engine.close()
+
+
+class _SteadyStream(_Steady):
+    """The same with an engine that streams: the prompts that were open at a defect are at fault."""
+
+    def __init__(self, engine: StreamingEngine) -> None:
+        super().__init__(engine)
+        self._stream = engine
+
+    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
+        """See `StreamingEngine.answers`."""
+        done, opened = 0, set[int]()
+
+        def noted() -> Iterator[Prompt | None]:
+            for prompt in prompts:
+                if prompt is not None:
+                    opened.add(done + len(opened))
+                yield prompt
+
+        coming = noted()
+        while True:
+            start = done
+            try:
+                for place, outcome in self._stream.answers(coming, params):
+                    opened.remove(start + place)
+                    done += 1
+                    yield Answer(start + place, outcome)
+                return
+            except CoalmError:
+                raise
+            except Exception as e:  # noqa: BLE001 - whoever asked finds it in the answers
+                error = EngineError(f"{type(e).__name__}: {e}")
+                error.__cause__ = e
+            for place in sorted(opened):
+                opened.remove(place)
+                done += 1
+                yield Answer(place, error)
 
 
 def _row(sample: Sample, trace: _Trace, finished: Finished) -> SampleResult:
