@@ -156,15 +156,10 @@ def test_a_published_file_has_the_warnings_that_it_should(tmp_path: Path) -> Non
         f"{path}: Oumi's keys without effect in coalm: training.ddp_find_unused_parameters, "
         "training.dataloader_num_workers, training.dataloader_prefetch_factor, "
         "training.log_model_summary, training.empty_device_cache_steps, "
-        "training.include_performance_metrics, data.train.datasets.0.seed",
+        "training.include_performance_metrics, fsdp.forward_prefetch, fsdp.backward_prefetch, "
+        "fsdp.use_orig_params, data.train.datasets.0.seed",
         f"{path}:40: model.trust_remote_code stays off: it runs code out of the model's "
         "repository; pass --trust-remote-code to allow that",
-        f"{path}:42: model.enable_liger_kernel: coalm has no liger kernels; the plain ones compute "
-        "the same",
-        f"{path}:6: training.enable_wandb: coalm sends nothing to wandb; log and curve are in "
-        "training.output_dir",
-        f"{path}:54: fsdp.enable_fsdp: coalm trains in one process; nothing is sharded or "
-        "offloaded",
     ]
     assert list(warnings) == expected
 
@@ -266,6 +261,10 @@ def test_a_trainer_may_be_written_small() -> None:
         ),
         ("peft.q_lora_bits=8", "peft.q_lora_bits: expected 4, got 8"),
         (
+            "fsdp.sharding_strategy=none",
+            "fsdp.sharding_strategy: expected 'FULL_SHARD', 'SHARD_GRAD_OP', 'HYBRID_SHARD', ",
+        ),
+        (
             "data.train.masking_method=x",
             "data.train.masking_method: expected 'all_assistant_turns' or",
         ),
@@ -280,6 +279,14 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         short(override)
     assert str(caught.value).startswith(f"override '{override}': {message}")
+
+
+@pytest.mark.parametrize("wish", ["load_best_model_at_end=true", "early_stopping_patience=3"])
+def test_choosing_by_validation_needs_one(wish: str) -> None:
+    key = wish.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"training: {key} needs a validation loss: set eval_str"):
+        short(f"training.{wish}")
+    short(f"training.{wish}", "training.eval_strategy=epoch")
 
 
 @pytest.mark.parametrize(
@@ -298,7 +305,6 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
             "training.try_resume_from_last_checkpoint=false",
             "training.try_resume_from_last_checkpoint: a run always goes on from its newest",
         ),
-        ("training.enable_wandb=true", "training.enable_wandb: coalm sends nothing to wandb"),
         (
             "data.train.datasets.0.shuffle=false",
             "data.train.datasets.0.shuffle: the samples of all files are shuffled together",
@@ -312,7 +318,10 @@ def test_a_wrong_override_is_named(override: str, message: str) -> None:
             "data.train.datasets.0.dataset_name=lab/hub-data",
             "data.train.datasets.0.dataset_name: coalm reads local files only",
         ),
-        ("model.enable_liger_kernel=true", "model.enable_liger_kernel: coalm has no liger kernels"),
+        (
+            "fsdp.state_dict_type=SHARDED_STATE_DICT",
+            "fsdp.state_dict_type: checkpoints hold whole tensors",
+        ),
     ],
 )
 def test_a_wish_that_is_not_granted_is_a_warning(override: str, remark: str) -> None:

@@ -327,7 +327,6 @@ def test_a_loss_that_is_not_finite_names_the_samples(
         ("peft.lora_target_modules=[ffn]", "a LoRA adapter cannot be put on .*: .*ffn"),
         ("training.resume_from_checkpoint=gone", "adapter gone cannot be put on"),
         ("data.train.datasets.0.dataset_path=gone", "data.train.datasets.0.dataset_path: no such"),
-        ("peft.q_lora=true", "bitsandbytes is not installed; .*'coalm\\[qlora\\]'"),
     ],
 )
 def test_what_cannot_be_trained_is_said(

@@ -21,7 +21,7 @@ from coalm.cli.eval import app as evaluate
 from coalm.cli.fetch import fetch
 from coalm.cli.infer import infer
 from coalm.cli.plain_text import one_line
-from coalm.cli.train import merge, train
+from coalm.cli.train import export, merge, push, train
 from coalm.cli.world import world
 from coalm.errors import CoalmError
 
@@ -58,6 +58,8 @@ app.command()(world)
 app.add_typer(data, name="data")
 app.command(context_settings=OVERRIDES)(train)
 app.command()(merge)
+app.command()(export)
+app.command()(push)
 app.add_typer(evaluate, name="eval")
 app.command(context_settings=OVERRIDES)(chat)
 app.command(context_settings=OVERRIDES)(infer)

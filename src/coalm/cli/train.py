@@ -103,6 +103,45 @@ def merge(
     typer.echo(run_merge(run, out, base=base, trust_remote_code=trust_remote_code))
 
 
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, LoRA adapter or whole model.", metavar="RUN")
+    ],
+    gguf: Annotated[Path, typer.Option(help="GGUF file to make, for llama.cpp.")],
+    number_type: Annotated[
+        str, typer.Option("--type", help="Type of its matrices: f32, f16 or bf16.")
+    ] = "f16",
+    base: Annotated[
+        str | None, typer.Option(help="Base model, in place of the one that the adapter names.")
+    ] = None,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Write a trained model, an adapter merged into its base, as one GGUF file."""
+    _load_packages()
+    from coalm.train.gguf_export import export_gguf
+
+    done = export_gguf(
+        run, gguf, number_type=number_type, base=base, trust_remote_code=trust_remote_code
+    )
+    typer.echo(done)
+
+
+def push(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, or a folder with weights in it.", metavar="RUN")
+    ],
+    repository: Annotated[str, typer.Option("--to", help="Repository on the Hub: OWNER/NAME.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Everybody may see a repository that is made anew.")
+    ] = False,
+) -> None:
+    """Upload a trained adapter or model with its card to the Hugging Face Hub."""
+    _load_packages()
+    from coalm.train.push import push as run_push
+
+    typer.echo(run_push(run, repository, private=not public))
+
+
 def _load_packages() -> None:
     from importlib.util import find_spec
 

@@ -80,7 +80,6 @@ class ModelConfig(ConfigModel):
         tool_call_parser"""
     without_effect: ClassVar[Mapping[str, str]] = {
         "load_pretrained_weights": "coalm always starts from the model's weights",
-        "enable_liger_kernel": "coalm has no liger kernels; the plain ones compute the same",
     }
 
     model_name: str = Field(min_length=1)
@@ -105,7 +104,7 @@ class ModelConfig(ConfigModel):
     chat_template: Annotated[str | None, BeforeValidator(_template_name)] = None
     """Chat template in place of the tokenizer's own (None or `auto`)."""
     enable_liger_kernel: bool = False
-    """Oumi's switch for fused GPU kernels; always off in effect."""
+    """Train with the fused kernels of the package liger-kernel, where it and a GPU are there."""
 
 
 class GenerationConfig(ConfigModel):

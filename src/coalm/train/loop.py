@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -183,8 +182,7 @@ class TrainingLoop:
 
     def _validate(self) -> dict[str, Any]:
         losses = SkillTotals()
-        self._loaded.model.eval()
-        with torch.no_grad():
+        with self._loaded.evaluating():
             passes = validation_order(self._config, self._validation)
             for indices, counts in self._ranks.share(passes):
                 batch = self._layout([self._validation[index] for index in indices])
@@ -192,7 +190,6 @@ class TrainingLoop:
                 if counts:
                     losses.add(batch_losses, batch)
         losses = SkillTotals.merged(self._ranks.gather(losses))
-        self._loaded.model.train()
         return {"eval_loss": losses.mean(), "eval_loss_by_skill": losses.mean_by_skill()}
 
     def _due_for_validation(self) -> bool:

@@ -7,6 +7,8 @@ bits of bfloat16. The forward pass runs in the base's type through autocast, at 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +47,21 @@ class Loaded(NamedTuple):
     def computing(self) -> torch.autocast:
         """Context of every forward pass: float32 weights meet the others in `dtype`."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype == torch.bfloat16)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Context of a validation: nothing is learned, and nothing is dropped out."""
+        self.model.eval()
+        for module in self.model.modules():
+            if type(module).__module__.startswith("bitsandbytes"):
+                # Out of training it repacks its weights for faster inference on a CPU, for good;
+                # what is learned from then on, and pieces of FSDP, would be wrong.
+                module.training = True
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train()
 
     def finished(self) -> TrainedModel:
         """The model as it is handed on: after full fine-tuning, in the type it computes in."""
