@@ -18,6 +18,8 @@ from coalm.formats import get_format
 from coalm.tools import check_arguments
 
 pytestmark = pytest.mark.real
+PARTS = ("dev", "test_in_domain", "test_out_domain")
+"""Of Seal-Tools; its train.jsonl need not be there."""
 
 
 def folder(name: str) -> Path:
@@ -83,9 +85,19 @@ def test_cutting_results_takes_no_ground_from_any_reply() -> None:
 
 
 def test_seal_tools_gives_every_request_that_can_be_answered_at_once() -> None:
-    source = SealToolsSource(Copy(folder("sealtools"), "sealtools"), SealToolsConfig(), 7)
+    config = SealToolsConfig(parts=PARTS)
+    source = SealToolsSource(Copy(folder("sealtools"), "sealtools"), config, 7)
     samples = list(source.conversations())
     assert not source.ledger.missing
     assert source.ledger.counts["tools"] == 4_076
     assert source.ledger.reasons()["a call needs the result of another"] == 28 + 30 + 27
     assert len(samples) + len(source.ledger.rejected) == 700 + 700 + 654
+
+
+def test_one_service_dialogues_give_two_samples_a_turn() -> None:
+    config = SgdConfig(services="one", samples="two_a_turn", tools="own", result_rows=1)
+    source = SgdSource(Copy(folder("sgd"), "sgd"), config, 7)
+    samples = sum(1 for _ in source.conversations())
+    assert samples + len(source.ledger.rejected) == 79_708
+    assert source.ledger.counts["calls"] + source.ledger.counts["decisions"] > 39_000
+    assert source.ledger.counts["dialogues of several services, passed over"] == 6_899

@@ -222,3 +222,52 @@ def test_both_sources_offer_the_same_functions_in_a_dialogue(tools: str) -> None
     own = react(tools=tools)[1]["sgd/train/1_00000/13/call"].tools
     assert own == calls(tools=tools)[1]["sgd/train/1_00000/13/json"].tools
     assert len(own) == {"own": 2, "own+3": 5, "all": 7}[tools]
+
+
+def test_two_samples_for_every_turn() -> None:
+    source, samples = react(samples="two_a_turn")
+    first = [name.removeprefix("sgd/train/1_00000/") for name in samples if "1_00000" in name]
+    assert first[:5] == ["01/decision", "01/reply", "03/call", "03/reply", "05/decision"]
+    assert len(first) == 2 * 9
+    decision = samples["sgd/train/1_00000/01/decision"].messages
+    reply = samples["sgd/train/1_00000/01/reply"].messages
+    assert decision[:-1] == reply[:-2]
+    assert (decision[-1].thought, decision[-1].content) == (reply[-2].thought, reply[-1].content)
+    assert (reply[-2].content, reply[-1].thought) == ("", None)
+    counts = source.ledger.counts
+    assert counts["calls"] + counts["decisions"] + counts["replies"] == len(samples)
+    assert not {name for name in samples if any(r.where == name for r in source.ledger.rejected)}
+
+
+def test_natural_and_two_a_turn_differ_in_form_alone() -> None:
+    kinds = (react()[1], react(samples="two_a_turn")[1])
+    texts = []
+    for samples in kinds:
+        last = [s for name, s in samples.items() if name.startswith("sgd/train/1_00000/17")][-1]
+        prompt = get_format("react").render_alpaca(
+            last.model_copy(update={"messages": last.messages[:-1]})
+        )
+        reply = get_format("react").render_reply(last.messages[-1])
+        texts.append(f"{prompt.instruction}\n\n{prompt.input}\n{reply}")
+    assert texts[0] == texts[1]
+
+
+def test_every_dropped_sample_of_two_a_turn_is_named() -> None:
+    natural, _ = react()
+    source, samples = react(samples="two_a_turn")
+    dropped = {r.where for r in source.ledger.rejected}
+    assert {r.where for r in natural.ledger.rejected} <= dropped
+    turns = {name.rpartition("/")[0] for name in {*samples, *dropped}}
+    for turn in turns:
+        parts = {name.rpartition("/")[2] for name in {*samples, *dropped} if turn in name}
+        assert parts in ({"call", "reply"}, {"decision", "reply"})
+
+
+def test_dialogues_of_several_services_can_be_left_out() -> None:
+    source, samples = react(services="one")
+    _, everything = react()
+    passed_over = source.ledger.counts["dialogues of several services, passed over"]
+    assert passed_over >= 1
+    assert set(samples) < set(everything)
+    groups = {sample.meta["group"] for sample in everything.values()}
+    assert len({sample.meta["group"] for sample in samples.values()}) == len(groups) - passed_over

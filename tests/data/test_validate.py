@@ -107,6 +107,17 @@ def test_what_a_reply_says_may_stand_in_its_thought_or_in_the_results() -> None:
     ]
 
 
+def test_a_thought_that_stands_alone_is_held_against_what_follows() -> None:
+    thought = Message(role="assistant", thought='I tell the user: size 3, place "Kaffe".')
+    said, unsaid = (Message(role="assistant", content=text) for text in ("3", "4"))
+    called = calling(city="Oslo")
+    assert validate(conversation(ASK, called, RESULT, thought, said)) == []
+    assert validate(conversation(ASK, called, RESULT, thought, said, ASK, REPLY)) == []
+    for false in ((unsaid,), (unsaid, ASK, REPLY), (called,), (ASK, REPLY)):
+        found = validate(conversation(ASK, called, RESULT, thought, *false))
+        assert {v.criterion for v in found} == {"thought"}, false
+
+
 def test_samples_of_a_dialogue_give_together_what_each_gives_alone() -> None:
     good, bad = calling(city="Oslo"), calling(city="Rome")
     samples = [

@@ -41,3 +41,10 @@ def test_functions_can_be_shown_by_name_alone(name: str, line: str) -> None:
 def test_a_dialogue_state_always_lists_the_slots() -> None:
     assert prompt("dst", "names") == prompt("dst", None)
     assert "find_song: genre" in prompt("dst", "names")
+
+
+def test_functions_can_be_shown_by_signature() -> None:
+    assert "1. find_song(genre?)" in prompt("react", "signatures").splitlines()
+    assert "Kind of music" not in prompt("react", "signatures")
+    for name in ("json_calls", "python_calls"):
+        assert prompt(name, "signatures") == prompt(name, "full")

@@ -13,6 +13,7 @@ SourceName = Literal["snips", "sgd", "sgd_calls", "hammer", "toolace", "sealtool
 Shape = Literal["conversations", "alpaca", "messages", "parquet"]
 """What a row of a file looks like."""
 Output = Literal["alpaca", "messages", "parquet"]
+ToolText = Literal["full", "signatures", "names"]
 TeacherMode = Literal["thoughts", "turns"]
 
 
@@ -25,6 +26,8 @@ class SourceConfig(ConfigModel):
     """Below 1: the share of the samples that is kept. Above 1: how often each one occurs."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn evenly from all of them."""
+    tool_text: ToolText | None = None
+    """Takes the place of the data set's `tool_text`."""
     on_violation: Literal["fail", "drop"] = "fail"
     """What to do with samples that violate a criterion of the validation: write no data set, or
     leave them out, counted and named. Sources whose calls a model wrote drop by default."""
@@ -61,6 +64,8 @@ class SnipsConfig(OfferConfig):
 class SgdFilesConfig(OfferConfig):
     """What the two readers of Schema-Guided Dialogue share."""
 
+    services: Literal["all", "one"] = "all"
+    """All dialogues, or only those that need one service."""
     split: Literal["train", "dev", "test"] = "train"
     """Which part of SGD; our own validation split is cut from it by dialogue."""
     schema_variant: Literal["original", "v1", "v2", "v3", "v4", "v5"] = "original"
@@ -73,6 +78,10 @@ class SgdFilesConfig(OfferConfig):
 class SgdConfig(SgdFilesConfig):
     """SGD dialogues as ReAct turns."""
 
+    samples: Literal["natural", "two_a_turn"] = "natural"
+    """`natural`: one sample for every time that the model writes, two on a turn with a call.
+    `two_a_turn`: also two on a turn without one, as in the paper: first thought and reply, then the
+    reply alone; whenever a reply is asked for alone, its thought is in the prompt."""
     result_rows: int | None = Field(default=3, ge=1)
     """Longer result lists are cut to this many rows where no later turn speaks of the rest; null
     never cuts."""
@@ -184,9 +193,9 @@ class DataConfig(ConfigModel):
     """Samples whose prompt and reply are longer together are left out before limits are drawn."""
     on_violation: Literal["fail", "drop"] | None = None
     """Takes the place of every source's own `on_violation`."""
-    tool_text: Literal["full", "names"] = "full"
-    """How prompts show the functions on offer: with signature and meaning, or by name alone.
-    Dialogue states always list the slots."""
+    tool_text: ToolText = "full"
+    """How prompts show the functions on offer: with types and meaning (`full`), as `signatures`
+    without these (JSON lists stay full), or by `names` alone. Dialogue states list the slots."""
     instructions: dict[str, Path] = Field(default_factory=dict)
     """Format name to a file with an instruction text that replaces ours in the Alpaca rows."""
 

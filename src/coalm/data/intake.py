@@ -116,8 +116,9 @@ class Intake:
         self, source: str, conversation: Conversation
     ) -> Iterator[tuple[Split, Conversation]]:
         """The sample as often as its source's weight says, with the split that it falls into."""
-        if self._config.tool_text != "full":
-            meta = {**conversation.meta, TOOL_TEXT: self._config.tool_text}
+        tool_text = self._config.settings(source).tool_text or self._config.tool_text
+        if tool_text != "full":
+            meta = {**conversation.meta, TOOL_TEXT: tool_text}
             conversation = conversation.model_copy(update={"meta": meta})
         split = self._split(conversation)
         weight = self._config.settings(source).weight

@@ -7,6 +7,12 @@ all thoughts, calls and observations, because later replies rest on them::
     [.., user, assistant(thought, call)]
     [.., user, assistant(thought, call), tool, assistant(thought, reply)]
 
+With `samples: two_a_turn` every exchange gives two: thought and act (`call`, `decision`), then the
+reply (`reply`) to a prompt that ends in its thought::
+
+    [.., user, assistant(thought, reply)]
+    [.., user, assistant(thought), assistant(reply)]
+
 Function calls (`sgd_calls`, skill LA): the dialogue so far as plain words, then the call; some
 turns in which plainly nothing can be called end in an empty list.
 """
@@ -38,6 +44,7 @@ class _Sgd(ABC):
 
     def __init__(self, copy: Copy, config: SgdFilesConfig, seed: int) -> None:
         self.ledger = Ledger()
+        self._one_service = config.services == "one"
         self._files = SgdFiles(copy, config.split, self.ledger)
         self._services = self._files.services
         self._variant, self._renaming = "", None
@@ -60,6 +67,9 @@ class _Sgd(ABC):
     def read_shard(self, shard: Shard) -> Iterator[Conversation]:
         """See `ShardedSource.read_shard`."""
         for dialogue in self._files.read_shard(shard):
+            if self._one_service and len(dialogue.services) > 1:
+                self.ledger.counts["dialogues of several services, passed over"] += 1
+                continue
             if self._renaming is not None:
                 dialogue = self._renaming.dialogue(dialogue)
             yield from self._samples(dialogue)
@@ -89,6 +99,7 @@ class SgdSource(_Sgd):
         """Read `copy`; `seed` chooses the distractors."""
         super().__init__(copy, config, seed)
         self._result_rows = config.result_rows
+        self._two_a_turn = config.samples == "two_a_turn"
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
         offer = self._catalogue.offer(dialogue)
@@ -112,7 +123,12 @@ class SgdSource(_Sgd):
                 self._reject(dialogue, exchange, fault)
                 return
             self.ledger.counts["replies"] += 1
-            history.append(Message(role="assistant", thought=thought, content=exchange.reply))
+            whole = Message(role="assistant", thought=thought, content=exchange.reply)
+            if self._two_a_turn and not exchange.call:
+                self.ledger.counts["decisions"] += 1
+                part = [*history, whole]
+                yield self._sample(dialogue, exchange.turn, "decision", part, offer, said)
+            history += _halves(whole) if self._two_a_turn else (whole,)
             yield self._sample(dialogue, exchange.turn, "reply", history, offer, said)
 
     def _sample(
@@ -138,15 +154,20 @@ class SgdSource(_Sgd):
     def _id(self, dialogue: Dialogue, turn: int, part: str) -> str:
         return f"{self._place(dialogue, turn)}/{part}"
 
+    def _parts(self, calls: bool) -> tuple[str, ...]:
+        """The samples of one turn."""
+        if calls:
+            return ("call", "reply")
+        return ("decision", "reply") if self._two_a_turn else ("reply",)
+
     def _reject(self, dialogue: Dialogue, exchange: Exchange, fault: Fault) -> None:
         """Name the false sample and every later one of the dialogue."""
-        ids = [self._id(dialogue, exchange.turn, fault.part)]
-        if fault.part == "call":
-            ids.append(self._id(dialogue, exchange.turn, "reply"))
+        first = self._parts(exchange.call is not None)
+        parts = first[1:] if exchange.call and fault.part == "reply" else first
+        ids = [self._id(dialogue, exchange.turn, part) for part in parts]
         for turn in range(exchange.turn + 2, len(dialogue.turns), 2):
-            if dialogue.turns[turn].frames[0].service_call:
-                ids.append(self._id(dialogue, turn, "call"))
-            ids.append(self._id(dialogue, turn, "reply"))
+            calls = dialogue.turns[turn].frames[0].service_call is not None
+            ids += [self._id(dialogue, turn, part) for part in self._parts(calls)]
         self.ledger.reject(ids[0], fault.reason, fault.detail)
         for later in ids[1:]:
             self.ledger.reject(later, "follows a turn that was dropped", ids[0])
@@ -204,6 +225,14 @@ class SgdCallsSource(_Sgd):
             if dialogue.turns[turn].frames[0].service_call:
                 where = f"{self._place(dialogue, turn)}/json"
                 self.ledger.reject(where, "follows a turn that was dropped", fault.reason)
+
+
+def _halves(message: Message) -> tuple[Message, Message]:
+    """A message as its thought and what follows from it."""
+    return (
+        message.model_copy(update={"content": ""}),
+        message.model_copy(update={"thought": None}),
+    )
 
 
 def _today() -> Message:

@@ -24,6 +24,7 @@ from coalm.data.base import Ledger
 from coalm.data.evidence import Heard, Marks, marks
 from coalm.data.reasoning import call_faults, reply_faults
 from coalm.errors import ToolError
+from coalm.formats.base import is_open
 from coalm.tools import check_arguments
 from coalm.types import Conversation, Message, ToolCall, ToolSchema
 
@@ -69,13 +70,13 @@ class Validator:
         past = self._past
         for message in context[len(past.messages) :]:
             if message is not past.target:
-                past.violations += view.faults(message, past.heard)
+                past.violations += view.faults(message, past)
             else:
                 past.violations += past.target_violations
             past.heard.add(message)
             past.messages.append(message)
         past.target = target
-        past.target_violations = list(view.faults(target, past.heard))
+        past.target_violations = list(view.faults(target, past))
         return [*past.violations, *past.target_violations]
 
 
@@ -112,9 +113,18 @@ class _View:
         self._conversation = conversation
         self._ledger = ledger
 
-    def faults(self, message: Message, heard: Heard) -> Iterator[Violation]:
-        """What is wrong with one message after what was heard."""
-        if message.role != "assistant":
+    def faults(self, message: Message, past: _Past) -> Iterator[Violation]:
+        """What is wrong with one message after everything before it.
+
+        A thought that stands alone is held against the message after it.
+        """
+        heard = past.heard
+        before = past.messages[-1] if past.messages else message
+        if is_open(before):
+            message = message.model_copy(update={"thought": before.thought})
+            if message.role != "assistant":
+                yield Violation("thought", f"nothing follows the thought {before.thought!r:.80}")
+        if message.role != "assistant" or is_open(message):
             return
         marked = marks(self._conversation) if message.tool_calls or message.thought else None
         for call in message.tool_calls:

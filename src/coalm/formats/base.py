@@ -36,7 +36,7 @@ def split_turn(conversation: Conversation) -> Turn:
         FormatError: there is nothing to answer.
     """
     spoken = [message for message in conversation.messages if message.role != "system"]
-    if not spoken or spoken[-1].role == "assistant":
+    if not spoken or (spoken[-1].role == "assistant" and not is_open(spoken[-1])):
         raise FormatError(
             f"conversation {conversation.id!r} does not end with a user or tool message, "
             "so there is nothing to answer"
@@ -49,6 +49,11 @@ def split_turn(conversation: Conversation) -> Turn:
     users = [at for at, message in enumerate(spoken) if message.role == "user"]
     start = users[-1] if users else 0
     return Turn(context, spoken[:start], spoken[start:])
+
+
+def is_open(message: Message) -> bool:
+    """Whether it is a thought alone, with the act that it leads to still to come."""
+    return message.thought is not None and not message.content and not message.tool_calls
 
 
 def one_turn(prompt: AlpacaPrompt) -> Prompt:

@@ -19,7 +19,7 @@ import re
 from pathlib import Path
 
 from coalm.errors import FormatError, ParseError
-from coalm.formats.base import AlpacaPrompt, one_turn, split_turn
+from coalm.formats.base import AlpacaPrompt, is_open, one_turn, split_turn
 from coalm.formats.calls import read_calls, write_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import well_formed
@@ -73,7 +73,7 @@ class ReactFormat:
         parts: list[str] = []
         if message.thought is not None:
             parts.append(_part("Thought", message.thought))
-        if message.content or not message.tool_calls:
+        if message.content or not (message.tool_calls or is_open(message)):
             parts.append(_part("System", message.content))
         if message.tool_calls:
             parts.append(_part("Action", write_calls(message.tool_calls)))

@@ -1,6 +1,7 @@
 """Tools as a model reads them: numbered signatures for ReAct, a JSON list for function calls.
 
-A conversation whose `meta` has `"tool_text": "names"` shows the bare names of its tools.
+A conversation whose `meta` has `"tool_text": "names"` shows the bare names of its tools; with
+`"signatures"` the numbered list has names and parameters, `CheckBalance(account_type, limit?)`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from coalm.memo import Memo
 from coalm.types import Conversation, ToolSchema
 
 TOOL_TEXT = "tool_text"
-"""Key of `Conversation.meta`: `names`, or `full` as without it."""
+"""Key of `Conversation.meta`: `names`, `signatures`, or `full` as without it."""
 
 
 def names_only(conversation: Conversation) -> bool:
@@ -31,11 +32,17 @@ def signature_list(conversation: Conversation) -> str:
     tools = conversation.tools
     if names_only(conversation):
         return "\n".join(f"{number}. {tool.name}" for number, tool in enumerate(tools, start=1))
-    return "\n".join(f"{number}. {_ENTRY(tool)}" for number, tool in enumerate(tools, start=1))
+    entry = _SHORT if conversation.meta.get(TOOL_TEXT) == "signatures" else _ENTRY
+    return "\n".join(f"{number}. {entry(tool)}" for number, tool in enumerate(tools, start=1))
 
 
 def _entry(tool: ToolSchema) -> str:
     return "\n".join([_signature(tool), *_meanings(tool)])
+
+
+def _short_signature(tool: ToolSchema) -> str:
+    names = (f"{name}{'' if name in tool.required else '?'}" for name in tool.properties)
+    return f"{tool.name}({', '.join(names)})"
 
 
 def _signature(tool: ToolSchema) -> str:
@@ -93,4 +100,5 @@ def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
 
 # the same few schemas are written for every sample of a data set, and for every turn of a dialogue
 _ENTRY = Memo(_entry)
+_SHORT = Memo(_short_signature)
 _JSON = Memo(lambda tool: write_json(_flat(tool)))
