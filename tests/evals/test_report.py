@@ -13,11 +13,12 @@ from coalm.engines.base import SamplingParams
 from coalm.engines.scripted import ScriptedEngine
 from coalm.errors import EvalError, MissingExtraError
 from coalm.evals.apibank.task import ApiBank
+from coalm.evals.compare import compare, compare_runs, load_runs
 from coalm.evals.config import EvalConfig
 from coalm.evals.picture import draw, make_figure
-from coalm.evals.report import ScoredRun, compare, load_runs, markdown, summary
+from coalm.evals.report import markdown, summary
 from coalm.evals.runner import begin, generate, score
-from coalm.evals.runs import INFO, ROWS
+from coalm.evals.runs import INFO, ROWS, ScoredRun
 from coalm.types import Prompt
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "apibank"
@@ -78,7 +79,7 @@ def test_runs_without_a_common_sample_are_not_compared(tmp_path: Path) -> None:
     task = run(tmp_path / "b", weak, apibank={"data_dir": FIXTURES, "levels": (2,)})
     runs = load_runs([tmp_path / "a", tmp_path / "b"])
     assert compare(task, *runs, "l1") is None
-    lines = map(_cells, markdown(task, runs).splitlines())
+    lines = map(_cells, markdown(compare_runs(task, runs)).splitlines())
     level_1, level_1_clean, level_2, _ = (line for line in lines if line[0] == "rouge-l")
     assert level_1[2:] == level_1_clean[2:] == ["-", "-"]
     assert level_2[1] == level_2[3] == "-"
@@ -86,7 +87,7 @@ def test_runs_without_a_common_sample_are_not_compared(tmp_path: Path) -> None:
 
 def test_the_report(two: tuple[ApiBank, list[ScoredRun]]) -> None:
     task, runs = two
-    text = markdown(task, runs)
+    text = markdown(compare_runs(task, runs))
     lines = text.splitlines()
     assert lines[0] == "# apibank"
     assert "## Level 1: call an API that is given" in lines
@@ -111,7 +112,7 @@ def _cells(line: str) -> list[str]:
 
 
 def test_tables_line_up_as_plain_text(two: tuple[ApiBank, list[ScoredRun]]) -> None:
-    blocks = markdown(*two).split("\n\n")
+    blocks = markdown(compare_runs(*two)).split("\n\n")
     tables = [block.splitlines() for block in blocks if block.startswith("|")]
     assert len(tables) > 8
     assert all(len({len(line) for line in table}) == 1 for table in tables)
@@ -123,7 +124,7 @@ def test_a_difference_is_bold_when_it_is_sure(tmp_path: Path) -> None:
     run(tmp_path / "base", lambda prompt: "", **given)
     task = run(tmp_path / "tuned", lambda prompt: TODAY, **given)
     runs = load_runs([tmp_path / "base", tmp_path / "tuned"])
-    rows = map(_cells, markdown(task, runs).splitlines())
+    rows = map(_cells, markdown(compare_runs(task, runs)).splitlines())
     assert next(cells for cells in rows if cells[0] == "rouge-1")[3].startswith("**+")
     difference = _cells(summary(task, runs).splitlines()[4])
     assert difference[:3] == ["l1", "tuned - base", "30"]
@@ -156,7 +157,7 @@ def test_the_summary_has_a_line_per_group_run_and_difference(
 
 def test_one_run_alone_is_a_report(tmp_path: Path) -> None:
     task = run(tmp_path / "base", weak)
-    text = markdown(task, load_runs([tmp_path / "base"]))
+    text = markdown(compare_runs(task, load_runs([tmp_path / "base"])))
     assert "better in" not in text
     assert "| figure          | base" in text
 
@@ -193,8 +194,8 @@ def test_the_picture_is_a_png_with_a_panel_per_group(
     two: tuple[ApiBank, list[ScoredRun]], tmp_path: Path
 ) -> None:
     task, runs = two
-    draw(task, runs, tmp_path / "four.png")
-    draw(task, runs[:1], tmp_path / "one.png")
+    draw(compare_runs(task, runs), tmp_path / "four.png")
+    draw(compare_runs(task, runs[:1]), tmp_path / "one.png")
     for name in ("four.png", "one.png"):
         data = (tmp_path / name).read_bytes()
         assert data[:8] == b"\x89PNG\r\n\x1a\n"
@@ -203,7 +204,7 @@ def test_the_picture_is_a_png_with_a_panel_per_group(
 
 
 def test_the_picture_names_groups_runs_and_figures(two: tuple[ApiBank, list[ScoredRun]]) -> None:
-    figure = make_figure(*two)
+    figure = make_figure(compare_runs(*two))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "tuned"]
     assert [panel.get_title() for panel in figure.axes] == ["l1", "l1-clean", "l2", "l2-clean"]
     heights = [bar.get_height() for bar in figure.axes[0].patches]
@@ -216,4 +217,4 @@ def test_without_matplotlib_the_install_line_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"matplotlib is not installed.*coalm\[eval\]"):
-        draw(*two, tmp_path / "none.png")
+        draw(compare_runs(*two), tmp_path / "none.png")

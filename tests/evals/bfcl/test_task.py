@@ -18,8 +18,9 @@ from coalm.evals.base import Sample, Score, add_up, subset
 from coalm.evals.bfcl.categories import CATEGORIES, PARTS
 from coalm.evals.bfcl.data import ASSET
 from coalm.evals.bfcl.task import Bfcl, BfclConfig
+from coalm.evals.compare import compare_runs, load_runs
 from coalm.evals.intervals import intervals
-from coalm.evals.report import load_runs, markdown, summary
+from coalm.evals.report import markdown, summary
 from coalm.evals.runner import begin, generate, score
 from coalm.types import Conversation, Message, Prompt
 
@@ -351,7 +352,7 @@ def test_a_run_is_generated_scored_and_reported(tmp_path: Path) -> None:
     assert metrics.groups["all"].samples == 14
     loaded = load_runs([run.folder])
     assert "accuracy" in summary(benchmark, loaded)
-    text = markdown(benchmark, loaded)
+    text = markdown(compare_runs(benchmark, loaded))
     assert "## Category multi_turn_base" in text
     assert "exec (offline part)" in text
 

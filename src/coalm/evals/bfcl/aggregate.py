@@ -48,9 +48,22 @@ class _Accuracy(NamedTuple):
 def official_tables(tallies: Mapping[str, Tally], *, executable: bool) -> Tables:
     """All official columns; `executable` chooses the older formula with executable categories."""
     of = {name: _accuracy(name, tallies) for name in CATEGORIES}
-    non_live = _non_live(of, executable)
-    live = _live(of)
-    multi_turn = _multi_turn(of)
+    tables = _non_live(of, executable), _live(of), _multi_turn(of)
+    return Tables(_columns(_overall(of, *tables)), *map(_columns, tables))
+
+
+def overall_columns(tallies: Mapping[str, Tally], *, executable: bool) -> Columns:
+    """The columns of the table `overall` alone; a bootstrap asks thousands of times."""
+    of = {name: _accuracy(name, tallies) for name in CATEGORIES}
+    return _columns(_overall(of, _non_live(of, executable), _live(of), _multi_turn(of)))
+
+
+def _overall(
+    of: Mapping[str, _Accuracy],
+    non_live: Mapping[str, _Accuracy],
+    live: Mapping[str, _Accuracy],
+    multi_turn: Mapping[str, _Accuracy],
+) -> dict[str, _Accuracy]:
     parts = [non_live["Non_Live Overall Acc"], live["Live Overall Acc"]]
     overall = {"Overall Acc": _always(_mean([*parts, multi_turn["Multi Turn Overall Acc"]]))}
     overall |= {
@@ -69,7 +82,7 @@ def official_tables(tallies: Mapping[str, Tally], *, executable: bool) -> Tables
     overall |= {f"Multi Turn {part}": multi_turn[part] for part in _MULTI_TURN}
     overall["Relevance Detection"] = of["live_relevance"]
     overall["Irrelevance Detection"] = _mean([of["irrelevance"], of["live_irrelevance"]])
-    return Tables(*(_columns(table) for table in (overall, non_live, live, multi_turn)))
+    return overall
 
 
 _KINDS = ("Simple", "Multiple", "Parallel", "Parallel Multiple")

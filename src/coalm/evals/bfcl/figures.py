@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
-from coalm.evals.bfcl.aggregate import Tally, official_tables
+from coalm.evals.bfcl.aggregate import Tally, overall_columns
 from coalm.evals.bfcl.categories import CATEGORIES, PARTS, Category
 
 _AST = tuple(name for name in PARTS["non_live"] if CATEGORIES[name].scoring == "ast")
@@ -87,12 +87,12 @@ def figures(totals: Mapping[str, float]) -> dict[str, float]:
     }
     given = _given(names)
     tables = {
-        kind: official_tables(tallies, executable=kind)
+        kind: overall_columns(tallies, executable=kind)
         for kind in {_COLUMNS[name].executable for name in given}
     }
     for name in given:
         figure = _COLUMNS[name]
-        found[name] = tables[figure.executable].overall[figure.column] or 0.0
+        found[name] = tables[figure.executable][figure.column] or 0.0
     parts = [f"{name} offline" for name in PARTS["exec"] if f"{name} offline" in totals]
     if parts:
         rates = [tally.correct / tally.total for tally in (_tally(totals, p) for p in parts)]

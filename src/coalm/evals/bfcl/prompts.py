@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from coalm.evals.bfcl.categories import Language
-from coalm.evals.bfcl.data import Entry, Function, Json
+from coalm.evals.bfcl.data import Entry, Function, Json, load_docs
 from coalm.evals.bfcl.wording import official_wording
 from coalm.types import Message, ToolSchema
 
@@ -41,13 +42,28 @@ def later_functions(entry: Entry, turn: int) -> list[Function]:
 
 def first_messages(entry: Entry) -> tuple[Message, ...]:
     """System message with the functions, and the messages of the first turn, for prompt models."""
-    docs = describe(first_functions(entry), entry.category.language)
-    system = official_wording().system.replace("{functions}", str(docs))
+    functions = first_functions(entry)
+    if entry.classes:
+        system = _system_of_classes((*entry.classes,), tuple(f["name"] for f in functions))
+    else:
+        system = _system(functions, entry.category.language)
     messages = turn_messages(entry, 0)
     if messages and messages[0].role == "system":
         joined = f"{system}\n\n{messages[0].content}"
         return (Message(role="system", content=joined), *messages[1:])
     return (Message(role="system", content=system), *messages)
+
+
+def _system(functions: Sequence[Function], language: Language) -> str:
+    docs = describe(functions, language)
+    return official_wording().system.replace("{functions}", str(docs))
+
+
+@cache
+def _system_of_classes(classes: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """The same for back ends: long, and the same for many of the 800 dialogues."""
+    docs = [doc for name in classes for doc in load_docs(name) if doc["name"] in names]
+    return _system(docs, "Python")
 
 
 def turn_messages(entry: Entry, turn: int, *, as_tools: bool = False) -> tuple[Message, ...]:

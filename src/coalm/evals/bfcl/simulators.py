@@ -44,12 +44,13 @@ class Simulators:
             module = _load_module(module_name(name))
             if long_context:
                 _renew_extensions(module)
-            instance: Any = vars(module)[name]()
+            cls: type[Any] = vars(module)[name]
+            instance = cls()
             if name not in _STATELESS:
                 state = _copy(entry.initial_config.get(name, {}))
                 instance._load_scenario(state, long_context=long_context)
             self.instances[name] = instance
-            for method, function in _public_methods(type(instance)):
+            for method, function in _public_methods(cls):
                 bound = MethodType(function, instance)
                 self._methods[method] = guarded(method, instance, bound)
 
