@@ -78,9 +78,10 @@ class Ranks(NamedTuple):
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """`work` done by one process of each machine at a time."""
-        for turn in range(self.per_machine):
-            if turn == self.local:
-                result = work()
+        for _ in range(self.local):
+            self.gather(None)
+        result = work()
+        for _ in range(self.local, self.per_machine):
             self.gather(None)
         return result
 
