@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from coalm.engines.answers import outcomes
 from coalm.engines.base import Completion, Engine, SamplingParams
 from coalm.errors import EngineError
 from coalm.types import Prompt
@@ -15,9 +16,8 @@ from coalm.types import Prompt
 class _Request:
     prompts: Sequence[Prompt]
     params: SamplingParams
-    answers: list[Completion] = field(default_factory=list)
-    error: EngineError | None = None
-    done: bool = False
+    outcomes: list[Completion | EngineError] | None = None
+    """None while it waits."""
 
 
 class SharedEngine:
@@ -37,28 +37,24 @@ class SharedEngine:
         request = _Request(prompts, params)
         self._waiting.append(request)
         with self._free:
-            if not request.done:
+            if request.outcomes is None:
                 self._serve([one for one in self._waiting if one.params == params])
-        if request.error is not None:
-            raise request.error
-        return request.answers
+        answers: list[Completion] = []
+        for outcome in request.outcomes or []:
+            if isinstance(outcome, EngineError):
+                raise outcome
+            answers.append(outcome)
+        return answers
 
     def _serve(self, requests: Sequence[_Request]) -> None:
-        for request in requests:
-            self._waiting.remove(request)
-            request.done = True
         prompts = [prompt for request in requests for prompt in request.prompts]
         try:
-            answers = iter(self._engine.generate(prompts, requests[0].params))
-            for request in requests:
-                request.answers = [next(answers) for _ in request.prompts]
+            found = iter(outcomes(self._engine, prompts, requests[0].params))
         except EngineError as e:
-            if len(requests) == 1:
-                requests[0].error = e
-                return
-            for request in requests:
-                self._waiting.append(request)
-                self._serve([request])
+            found = iter([e] * len(prompts))
+        for request in requests:
+            self._waiting.remove(request)
+            request.outcomes = [next(found) for _ in request.prompts]
 
     def close(self) -> None:
         """Close the engine behind; waits for the batch under way."""
