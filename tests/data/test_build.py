@@ -378,4 +378,3 @@ def test_a_build_that_fails_leaves_the_former_one(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == before
     run(tmp_path / "out", root=tmp_path, sources=("snips",))
     assert contents(tmp_path / "out") == before
-

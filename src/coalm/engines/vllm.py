@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import importlib
-import itertools
 import json
 import os
 from collections import Counter
@@ -122,7 +121,6 @@ class VllmEngine:
         self.max_length: int = self._llm.model_config.max_model_len
         """Tokens of prompt and answer together."""
         self._stop_ids = _stop_ids(self._llm, self._tokenizer)
-        self._numbers = itertools.count()
 
     @classmethod
     def from_config(cls, config: InferConfig) -> VllmEngine:
@@ -171,10 +169,10 @@ class VllmEngine:
     def _open(self) -> Any:
         if self._llm is None:
             raise EngineError(f"the engine of {self.name} is closed; make a new one")
-        return self._llm.llm_engine
+        return self._llm
 
     def _run(
-        self, engine: Any, requests: Iterable[_Request | Answer | None], params: SamplingParams
+        self, llm: Any, requests: Iterable[_Request | Answer | None], params: SamplingParams
     ) -> Iterator[Answer]:
         """Answer requests as they come; what is an answer already is passed on."""
         live: dict[str, _Request] = {}
@@ -188,31 +186,30 @@ class VllmEngine:
                     if isinstance(request, Answer):
                         yield request
                     else:
-                        live[self._add(engine, request, params)] = request
+                        live[self._add(llm, request, params)] = request
                 if not live:
                     return
-                for output in self._step(engine):
+                for output in self._step(llm):
                     request = live.pop(output.request_id)
                     yield Answer(
                         request.place, self._completion(request, output.outputs[0], params)
                     )
         finally:
             if live and self._llm is not None:
-                engine.abort_request(list(live))
+                llm.llm_engine.abort_request(list(live))
 
-    def _add(self, engine: Any, request: _Request, params: SamplingParams) -> str:
-        name = str(next(self._numbers))
-        engine.add_request(
-            name,
-            vllm.TokensPrompt(prompt_token_ids=request.token_ids),
-            self._params(request, params),
+    def _add(self, llm: Any, request: _Request, params: SamplingParams) -> str:
+        (name,) = llm.enqueue(
+            [vllm.TokensPrompt(prompt_token_ids=request.token_ids)],
+            [self._params(request, params)],
             lora_request=self._adapter,
+            use_tqdm=False,
         )
-        return name
+        return str(name)
 
-    def _step(self, engine: Any) -> list[Any]:
+    def _step(self, llm: Any) -> list[Any]:
         try:
-            return [output for output in engine.step() if output.finished]
+            return [output for output in llm.llm_engine.step() if output.finished]
         except RuntimeError as e:
             self.close()  # what is left in it would never end
             raise EngineError(f"vLLM failed on {self.name}: {_one_line(e)}; make a new one") from e
