@@ -282,7 +282,7 @@ def damaged(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Damage, check and print; 0 when enough is found."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, help="Folder with snips/, sgd/, ...")
     parser.add_argument("--samples", type=int, default=1_000)
     parser.add_argument("--split", default="train", help="Part of SGD to read.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coalm.cli.contamination import contamination
 from coalm.cli.plain_text import one_line, visible
 from coalm.cli.teach import teach
 from coalm.errors import DataError
@@ -65,6 +66,7 @@ def build(
 
 
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(teach)
+app.command()(contamination)
 
 
 @contextmanager
