@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from coalm.train.batches import padded_batch
 from coalm.train.dataset import Labels, TrainingSample
-from coalm.train.loss import SkillTotals, target_losses
+from coalm.train.loss import SkillTotals, cross_entropies, target_losses
 
 
 def sample(token_ids: list[int], trainable: list[int], skill: str = "LA") -> TrainingSample:
@@ -99,3 +99,16 @@ def test_totals_by_skill(model: PreTrainedModel) -> None:
 def test_half_precision_logits_give_single_precision_losses(model: PreTrainedModel) -> None:
     losses = target_losses(model.to(torch.bfloat16), padded_batch(SAMPLES))
     assert losses.dtype == torch.float32
+
+
+def test_many_targets_give_the_losses_and_gradients_of_torch() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(600, 40, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(40, (600,))
+    weights = torch.rand(600, dtype=torch.float64)
+    found = cross_entropies(logits, targets)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), logits)
+    expected = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    (wanted,) = torch.autograd.grad((expected * weights).sum(), logits)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=1e-15)

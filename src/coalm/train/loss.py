@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from coalm.train.attention import seen_as_trees
 from coalm.train.batches import Batch
 from coalm.train.model import TrainedModel
+
+_CHUNK = 64
+"""Targets whose loss is computed at the same time, in full precision."""
 
 
 def target_losses(model: TrainedModel, batch: Batch) -> Tensor:
@@ -24,8 +27,44 @@ def target_losses(model: TrainedModel, batch: Batch) -> Tensor:
     seen = seen_as_trees(model, batch)
     with _only_at(batch.rows, batch.columns, of=model):
         logits = model(input_ids=batch.token_ids, use_cache=False, **seen).logits
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return nn.functional.cross_entropy(precise, batch.targets, reduction="none")
+    return cross_entropies(logits, batch.targets)
+
+
+def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy of every target, [targets], from logits [targets, vocabulary]."""
+    return cast("Tensor", _CrossEntropy.apply(logits, targets))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Cross entropy that keeps nothing of the vocabulary's size but the logits as they came.
+
+    Torch's own needs them, their logarithms and their gradients in float32, which for a vocabulary
+    of 128,000 is more memory than the rest of a small model's step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        losses = [
+            nn.functional.cross_entropy(_precise(some), wanted, reduction="none")
+            for some, wanted in zip(logits.split(_CHUNK), targets.split(_CHUNK), strict=True)
+        ]
+        ctx.save_for_backward(logits, targets)
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        logits, targets = ctx.saved_tensors
+        result = torch.empty_like(logits)
+        parts = (one.split(_CHUNK) for one in (logits, targets, gradients[0], result))
+        for some, wanted, gradient, slot in zip(*parts, strict=True):
+            slope = _precise(some).softmax(-1)
+            slope[torch.arange(len(wanted)), wanted] -= 1.0
+            slot.copy_(slope * gradient[:, None])
+        return result, None
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 @contextmanager

@@ -1,0 +1,268 @@
+"""How fast do prefix trees train, and in how much memory, against TRL's trainer?
+
+Usage:
+    python benchmarks/train.py output/coalm_it/train.jsonl --rows trees.jsonl
+    python benchmarks/train.py output/coalm_it/train.jsonl --rows trees.jsonl --case sgd --way tree
+    python benchmarks/train.py --rows trees.jsonl        # the table once more
+
+Cases: `snips` (sentences below one long instruction), `sgd` (whole dialogues, a sample a turn),
+`mix` (every source in the proportion of the file). Ways to train a LoRA adapter of rank 16 on
+SmolLM2-135M, bfloat16, on the CPU, with gradient checkpointing and two samples a pass, as Oumi's
+CoALM recipes ask for it (the 405B's two; sixteen of the 8B's do not fit here):
+
+    tree, packed, padded   `coalm train` with that training.batching
+    trl-full               TRL's SFTTrainer, padded, logits of every token: what Oumi's recipes run
+    trl                    the same with the fused loss of newer releases of TRL
+    trl-packed             the same with TRL's own packing
+
+All load a copy of the model in bfloat16: read from its float32 file, loading takes more memory
+than some ways to train. Every measurement is a process of its own: samples a second without the
+first step, which warms up, and the largest resident set of the whole process. The ways of coalm
+train every sample of a case, in whole groups; TRL a random part of them (`--samples`), since its
+rate depends on lengths only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coalm import jsonl
+from coalm.chat_template import load_tokenizer
+from coalm.config import load_config
+from coalm.engines.gguf import base_model
+from coalm.train.config import TrainConfig
+from coalm.train.dataset import TrainingSample, read_samples
+
+WAYS = ("tree", "packed", "padded", "trl-full", "trl", "trl-packed")
+CASES = {"snips": {"snips": 1}, "sgd": {"sgd": 12}, "mix": {"sgd": 8}}
+"""Groups to draw of the named sources; `mix` fills up with the others in proportion."""
+SAMPLES = {"snips": 256}
+"""Samples to draw where one group has more than enough."""
+WANTED = {"snips": 5.0, "sgd": 3.0, "mix": 3.5}
+"""Times the samples per second of `trl-full` that trees have to reach."""
+PASS, ACCUMULATED, LENGTH = 2, 16, 4096
+ROW = {"snips": 1400, "sgd": 4096, "mix": 4096}
+"""Tokens of a row of trees: little more than the largest tree that a case has."""
+TRL_SAMPLES = {"snips": 96, "sgd": 32, "mix": 32}
+
+
+def draw(data: Path, case: str) -> list[str]:
+    """Lines of `data` that make up a case: whole groups, always the same."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    sizes: dict[str, int] = defaultdict(int)
+    with data.open(encoding="utf-8") as file:
+        for line in file:
+            meta = json.loads(line)["meta"]
+            groups[meta["source"], meta["group"]].append(line)
+            sizes[meta["source"]] += 1
+    chance = random.Random(7)
+    lines: list[str] = []
+    for source, count in CASES[case].items():
+        keys = sorted(key for key in groups if key[0] == source)
+        for key in chance.sample(keys, count):
+            lines += chance.sample(
+                groups[key], min(len(groups[key]), SAMPLES.get(case, sys.maxsize))
+            )
+    if case == "mix":
+        share = len(lines) / sizes["sgd"]
+        for source in sorted(set(sizes) - {"sgd"}):
+            lines += _proportional(groups, source, round(share * sizes[source]), chance)
+    return lines
+
+
+def _proportional(
+    groups: dict[tuple[str, str], list[str]], source: str, wanted: int, chance: random.Random
+) -> list[str]:
+    keys = sorted(key for key in groups if key[0] == source)
+    chance.shuffle(keys)
+    lines: list[str] = []
+    for key in keys:
+        members = groups[key]
+        missing = wanted - len(lines)
+        lines += members if len(members) <= missing or len(keys) > 99 else members[:missing]
+        if len(lines) >= wanted:
+            break
+    return lines
+
+
+def bfloat16_copy() -> Path:
+    """The base model in the type that it is trained in, beside the original."""
+    import torch
+    import transformers
+
+    original = base_model()
+    copy = original.with_name(f"{original.name}-bfloat16")
+    if not copy.exists():
+        transformers.AutoModelForCausalLM.from_pretrained(
+            original, dtype=torch.bfloat16
+        ).save_pretrained(copy)
+        load_tokenizer(original).save_pretrained(copy)
+    return copy
+
+
+def measure_coalm(model: Path, way: str, lines: Sequence[str], row: int) -> dict[str, Any]:
+    """`coalm train` over all the lines, once."""
+    from coalm.train.run import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "train.jsonl"
+        data.write_text("".join(lines), encoding="utf-8")
+        rows = [f"training.row_tokens={row}"] if way != "padded" else []
+        words = [
+            f"model.model_name={model}",
+            f"model.model_max_length={LENGTH}",
+            "model.torch_dtype_str=bfloat16",
+            f"data.train.datasets.0.dataset_path={data}",
+            f"training.output_dir={folder}/run",
+            "training.use_peft=true",
+            "training.num_train_epochs=1",
+            f"training.per_device_train_batch_size={PASS}",
+            f"training.gradient_accumulation_steps={ACCUMULATED}",
+            "training.enable_gradient_checkpointing=true",
+            f"training.batching={way}",
+            *rows,
+        ]
+        config = load_config(TrainConfig, None, words).config
+        result = train(config)
+        log = [row for _, row in jsonl.read(result.folder / "log.jsonl")]
+    first, last = log[0], log[-1]
+    share = 1 - first["tokens"] / last["tokens"]  # tokens of samples: the rest is after the first
+    return {"samples": len(lines), "seconds": (last["seconds"] - first["seconds"]) / share}
+
+
+def measure_trl(path: Path, way: str, lines: Sequence[str], count: int) -> dict[str, Any]:
+    """TRL's trainer over `count` of the lines."""
+    import torch
+    import transformers
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import SFTConfig, SFTTrainer
+
+    tokenizer = load_tokenizer(path)
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        file.writelines(random.Random(7).sample(list(lines), min(count, len(lines))))
+        file.flush()
+        found = list(read_samples(Path(file.name), tokenizer, max_length=LENGTH))
+    samples = [sample for sample in found if isinstance(sample, TrainingSample)]
+    rows = {
+        "input_ids": [sample.token_ids.tolist() for sample in samples],
+        "labels": [
+            sample.token_ids.masked_fill(~sample.trainable, -100).tolist() for sample in samples
+        ],
+    }
+    ended: list[float] = []
+
+    class Clock(transformers.TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ended.append(time.perf_counter())
+
+    class Trainer(SFTTrainer):
+        def compute_loss(self, *args: Any, **options: Any) -> Any:
+            if way != "trl-full":
+                return super().compute_loss(*args, **options)
+            return transformers.Trainer.compute_loss(self, *args, **options)
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SFTConfig(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=1 if way == "trl-packed" else PASS,
+            gradient_accumulation_steps=1 if way == "trl-packed" else 4,
+            gradient_checkpointing=True,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            packing=way == "trl-packed",
+            max_length=LENGTH,
+            bf16=True,
+            use_cpu=True,
+            optim="adamw_torch_fused",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        lora = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear")
+        trainer = Trainer(
+            model=model,
+            args=settings,
+            train_dataset=Dataset.from_dict(rows),
+            processing_class=tokenizer,
+            peft_config=lora,
+            callbacks=[Clock()],
+        )
+        trainer.train()
+    steps = len(ended)
+    timed = len(samples) * (steps - 1) / steps
+    return {"samples": timed, "seconds": ended[-1] - ended[0], "steps": steps}
+
+
+def measure(data: Path, case: str, way: str, count: int) -> dict[str, Any]:
+    """One measurement in this process."""
+    lines, model = draw(data, case), bfloat16_copy()
+    if way.startswith("trl"):
+        result = measure_trl(model, way, lines, count)
+    else:
+        result = measure_coalm(model, way, lines, ROW[case])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    rate = result["samples"] / result["seconds"]
+    return {"case": case, "way": way, **result, "rate": rate, "gigabytes": peak}
+
+
+def show(rows: Sequence[dict[str, Any]]) -> None:
+    """The newest measurement of each case and way, against `trl-full`."""
+    newest = {(row["case"], row["way"]): row for row in rows}
+    print("| case | way | samples/s | of trl-full | peak GB | of trl-full |")
+    print("|---" * 6 + "|")
+    for case in CASES:
+        base = newest.get((case, "trl-full"))
+        for way in WAYS:
+            if row := newest.get((case, way)):
+                times = f"{row['rate'] / base['rate']:.2f}x" if base else ""
+                share = f"{row['gigabytes'] / base['gigabytes']:.0%}" if base else ""
+                figures = f"{row['rate']:.3f} | {times} | {row['gigabytes']:.2f} | {share}"
+                print(f"| {case} | {way} | {figures} |")
+        if base and (tree := newest.get((case, "tree"))):
+            kept = tree["rate"] >= WANTED[case] * base["rate"]
+            kept = kept and tree["gigabytes"] <= base["gigabytes"] / 2
+            print(
+                f"| {case} | {'reached' if kept else 'MISSED'}: {WANTED[case]}x in half | | | | |"
+            )
+
+
+def main() -> None:
+    """Measure what is asked for, each in a process of its own, and show the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path, nargs="?", help="train.jsonl of `coalm data build`")
+    parser.add_argument("--rows", type=Path, required=True, help="file that gets a row each")
+    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--way", choices=WAYS, action="append")
+    parser.add_argument("--samples", type=int, help="samples that TRL trains")
+    parser.add_argument("--here", action="store_true", help="measure in this very process")
+    asked = parser.parse_args()
+    for case in asked.case or CASES:
+        for way in asked.way or WAYS if asked.data else ():
+            if asked.here:
+                row = measure(asked.data, case, way, asked.samples or TRL_SAMPLES[case])
+                with asked.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+            else:
+                words = [sys.argv[0], str(asked.data), "--rows", str(asked.rows), "--here"]
+                words += ["--case", case, "--way", way]
+                words += ["--samples", str(asked.samples)] if asked.samples else []
+                subprocess.run([sys.executable, *words], check=True)
+    if not asked.here:
+        show([json.loads(line) for line in asked.rows.read_text(encoding="utf-8").splitlines()])
+
+
+if __name__ == "__main__":
+    main()
