@@ -131,7 +131,7 @@ class Heard:
         items = value.items() if isinstance(value, dict) else [(name, item) for item in value]
         kinds = [self.find(key, item, {}, marked) for key, item in items]
         if None not in kinds:
-            return max((kind for kind in kinds if kind), key=lambda kind: _KINDS.index(kind))
+            return _KINDS[max(_KINDS.index(kind) for kind in kinds if kind)]
         return "default" if spec.get("default") == value else None
 
     def _find_text(self, value: str) -> Kind | None:
