@@ -5,6 +5,7 @@
     python benchmarks/data.py full     the whole of configs/data/coalm_it.yaml: seconds, memory
     python benchmarks/data.py linear   SGD by a quarter, a half and all of its shards
     python benchmarks/data.py map      the same conversion written as `datasets.map`, same run
+    python benchmarks/data.py same     the whole of it by one process and by two: the same bytes
     python benchmarks/data.py kill     killed at 20 random moments, and given again
 
 The raw files come from COALM_DATA. `map` needs `pip install datasets`. Memory is the peak of all
@@ -16,8 +17,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -45,6 +48,8 @@ class Run(NamedTuple):
     """One build in processes of its own."""
 
     seconds: float
+    cpu: float
+    """Seconds of all its processes together."""
     megabytes: float
     samples: int
 
@@ -52,7 +57,8 @@ class Run(NamedTuple):
 def build_apart(output: Path, *words: str) -> Run:
     """Run `coalm data build` and watch its memory."""
     command = [sys.executable, "-m", "coalm", "data", "build", "-c", str(RECIPE)]
-    start, peak = time.monotonic(), 0
+    os.sync()  # what an earlier run wrote is not this one's business
+    start, peak, before = time.monotonic(), 0, used()
     process = subprocess.Popen([*command, f"output_dir={output}", *words], stdout=subprocess.PIPE)
     while process.poll() is None:
         peak = max(peak, sum(map(proportional, family(process.pid))))
@@ -62,7 +68,15 @@ def build_apart(output: Path, *words: str) -> Run:
     if process.returncode:
         raise SystemExit(f"the build ended with {process.returncode}")
     manifest = json.loads((output / "manifest.json").read_text())
-    return Run(seconds, peak / 1024, sum(row["samples"] for row in manifest["rows"]))
+    return Run(
+        seconds, used() - before, peak / 1024, sum(row["samples"] for row in manifest["rows"])
+    )
+
+
+def used() -> float:
+    """Processor seconds of all processes that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def family(pid: int) -> Iterator[int]:
@@ -91,7 +105,7 @@ def full(folder: Path, workers: int) -> None:
     run = build_apart(folder / "out", f"workers={workers}", f"outputs=[{','.join(SHAPES)}]")
     size = sum(path.stat().st_size for path in (folder / "out").iterdir())
     print(f"{run.samples:,} samples, {size / 1e9:.2f} GB in {run.seconds:.1f} s")
-    print(f"{workers} processes, peak {run.megabytes:,.0f} MB")
+    print(f"{workers} processes, {run.cpu:.0f} s of processor time, peak {run.megabytes:,.0f} MB")
 
 
 def unpacked(folder: Path) -> list[Path]:
@@ -118,13 +132,15 @@ def linear(folder: Path, workers: int) -> None:
     """Cost by the size of the input."""
     shards = unpacked(folder)
     words = [f"workers={workers}", "sources=[sgd,sgd_calls]", "optional=[]"]
-    print(f"{'shards':>8} {'samples':>9} {'seconds':>8} {'us/sample':>10} {'MB':>6}")
+    print(f"{'shards':>8} {'samples':>9} {'seconds':>8} {'cpu':>6} {'cpu us each':>12} {'MB':>6}")
     for step in (4, 2, 1):
         root = every(shards, step, folder)
         run = build_apart(folder / "out", f"root={root}", f"outputs=[{','.join(SHAPES)}]", *words)
-        each = run.seconds / run.samples * 1e6
-        count = len(shards[::step])
-        print(f"{count:8} {run.samples:9,} {run.seconds:8.1f} {each:10.0f} {run.megabytes:6.0f}")
+        count, each = len(shards[::step]), run.cpu / run.samples * 1e6
+        print(
+            f"{count:8} {run.samples:9,} {run.seconds:8.1f} {run.cpu:6.1f} {each:12.0f} "
+            f"{run.megabytes:6.0f}"
+        )
 
 
 def compare_with_map(folder: Path, workers: int) -> None:
@@ -255,7 +271,9 @@ def kill(folder: Path, workers: int, moments: int, seed: int) -> None:
     finished = 0
     for _ in range(moments):
         process = subprocess.Popen(
-            [*command, f"output_dir={output}", *words], stdout=subprocess.DEVNULL
+            [*command, f"output_dir={output}", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(rng.uniform(0.0, 1.05 * seconds))
         process.kill()
@@ -274,6 +292,18 @@ def kill(folder: Path, workers: int, moments: int, seed: int) -> None:
     )
 
 
+def same(folder: Path) -> None:
+    """The number of processes changes no byte of any file."""
+    found = []
+    for workers in (1, 2):
+        run = build_apart(folder / "out", f"workers={workers}", f"outputs=[{','.join(SHAPES)}]")
+        print(f"{workers}: {run.seconds:.1f} s, {run.megabytes:,.0f} MB, {run.samples:,} samples")
+        found.append(contents(folder / "out"))
+    if found[0] != found[1]:
+        raise SystemExit(f"these differ: {sorted(set(found[0].items()) ^ set(found[1].items()))}")
+    print(f"{len(found[0])} files, all equal")
+
+
 def contents(output: Path) -> dict[str, str]:
     """Every file of a folder with its checksum."""
     return {
@@ -285,7 +315,7 @@ def contents(output: Path) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["full", "linear", "map", "kill"])
+    parser.add_argument("what", choices=["full", "linear", "map", "same", "kill"])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -298,6 +328,8 @@ def main() -> None:
             linear(folder, chosen.workers)
         elif chosen.what == "map":
             compare_with_map(folder, chosen.workers)
+        elif chosen.what == "same":
+            same(folder)
         else:
             kill(folder, chosen.workers, chosen.moments, chosen.seed)
 

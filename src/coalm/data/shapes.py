@@ -59,7 +59,7 @@ class Renderer:
         }
         # the samples of a dialogue share their history and their tools
         self._message = Memo(_MessageText)
-        self._tool = Memo(lambda tool: write_json(openai_tool(tool)))
+        self._tool = Memo(_tool_text)
 
     def render(self, conversation: Conversation) -> Shapes:
         """One sample in all shapes.
@@ -141,6 +141,10 @@ def openai_message(message: Message, number: int = 0) -> dict[str, JsonValue]:
             for place, call in enumerate(message.tool_calls, start=number + 1)
         ]
     return row
+
+
+def _tool_text(tool: ToolSchema) -> str:
+    return write_json(openai_tool(tool))
 
 
 def openai_tool(tool: ToolSchema) -> dict[str, JsonValue]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from coalm.errors import DataError
 
@@ -23,7 +23,7 @@ _Held = TypeVar("_Held")
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
-_held: object = None
+_held: Any = None
 """In a worker process: the object that its tasks work with."""
 
 
@@ -113,5 +113,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _call(work: Callable[[object, _Task], _Result], task: _Task) -> _Result:
+def _call(work: Callable[[Any, _Task], _Result], task: _Task) -> _Result:
     return work(_held, task)

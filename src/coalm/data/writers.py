@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coalm.data.base import SPLITS, Split
 from coalm.data.config import Output, Shape
@@ -165,7 +165,7 @@ def _write_parquet(path: Path, buckets: Iterator[list[Row]]) -> None:
     import pyarrow.parquet as pq
 
     schema = parquet_schema()
-    repeated = ["source", "skill", "format", "instruction", "tools"]
+    repeated: Any = ["source", "skill", "format", "instruction", "tools"]  # typed as bool there
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeated) as writer:
         for rows in _gathered(buckets):
             writer.write_batch(_batch(rows, schema))

@@ -87,6 +87,10 @@ def json_list(conversation: Conversation) -> str:
     return f"[{', '.join(map(_JSON, conversation.tools))}]"
 
 
+def _json(tool: ToolSchema) -> str:
+    return write_json(_flat(tool))
+
+
 def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
     flat: dict[str, JsonValue] = {
         "name": tool.name,
@@ -101,4 +105,4 @@ def _flat(tool: ToolSchema) -> dict[str, JsonValue]:
 # the same few schemas are written for every sample of a data set, and for every turn of a dialogue
 _ENTRY = Memo(_entry)
 _SHORT = Memo(_short_signature)
-_JSON = Memo(lambda tool: write_json(_flat(tool)))
+_JSON = Memo(_json)
