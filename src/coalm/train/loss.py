@@ -58,7 +58,7 @@ class _CrossEntropy(torch.autograd.Function):
         parts = (one.split(_CHUNK) for one in (logits, targets, gradients[0], result))
         for some, wanted, gradient, slot in zip(*parts, strict=True):
             slope = _precise(some).softmax(-1)
-            slope[torch.arange(len(wanted)), wanted] -= 1.0
+            slope[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
             slot.copy_(slope * gradient[:, None])
         return result, None
 
