@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,15 @@ class Adder:
         return task + self.amount
 
     def process(self, _: int) -> int:
-        time.sleep(0.05)
         return os.getpid()
+
+    def meet(self, folder: Path) -> int:
+        """Wait until another process is there, too."""
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return len(list(folder.iterdir()))
 
     def fail(self, task: int) -> int:
         if task == 2:
@@ -42,13 +50,12 @@ def test_results_come_in_the_order_of_the_tasks(count: int) -> None:
         assert list(workers.each(Adder.add, [5])) == [15]
 
 
-def test_one_worker_is_this_process_and_several_are_others() -> None:
+def test_one_worker_is_this_process_and_several_are_others(tmp_path: Path) -> None:
     with Workers(1, Adder, 0) as workers:
         assert set(workers.each(Adder.process, range(3))) == {os.getpid()}
     with Workers(2, Adder, 0) as workers:
-        found = set(workers.each(Adder.process, range(12)))
-    assert len(found) == 2
-    assert os.getpid() not in found
+        assert os.getpid() not in set(workers.each(Adder.process, range(3)))
+        assert list(workers.each(Adder.meet, [tmp_path, tmp_path])) == [2, 2]
 
 
 def test_tasks_are_not_taken_all_at_once() -> None:
