@@ -11,7 +11,7 @@ from coalm.errors import TrainError
 from coalm.train.folder import ADAPTER, MODEL
 
 # The client's HTTP package has another name in every major release; its base error has not.
-_HttpError = next(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
+_HttpError: type[Exception] = next(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
 _WEIGHTS = ("adapter_config.json", "config.json")
 
 

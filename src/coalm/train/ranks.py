@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar, cast
+from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 
 from coalm.errors import CoalmError, TrainError
@@ -23,7 +25,8 @@ _FAILED = "coalm/failed"
 T = TypeVar("T")
 
 
-class Ranks(NamedTuple):
+@dataclass(frozen=True)
+class Ranks:
     """The processes of a training as one of them sees them; by default it is the only one."""
 
     index: int = 0
@@ -123,7 +126,7 @@ def joined() -> Iterator[Ranks]:
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         yield ALONE
         return
-    store, index, count = next(dist.rendezvous("env://"))
+    store, index, count = next(rendezvous("env://"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     per_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     backend = "gloo"
