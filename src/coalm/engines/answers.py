@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
-from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from coalm.engines.base import Completion, Engine, SamplingParams
 from coalm.errors import EngineError
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
 
 
 @runtime_checkable
-class StreamingEngine(Protocol):
+class StreamingEngine(Engine, Protocol):
     """An engine whose prompts do not wait for each other."""
 
     def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
@@ -54,13 +54,17 @@ def answers(
         return
     waiting = iter(prompts)
     start = 0
-    while batch := [*takewhile(_is_prompt, islice(waiting, chunk))]:
+    while batch := _until_none(islice(waiting, chunk)):
         for place, outcome in enumerate(outcomes(engine, batch, params), start=start):
             yield Answer(place, outcome)
         start += len(batch)
 
 
-def _is_prompt(prompt: Prompt | None) -> TypeGuard[Prompt]:
+def _until_none(prompts: Iterable[Prompt | None]) -> list[Prompt]:
+    return [prompt for prompt in takewhile(_is_prompt, prompts) if prompt is not None]
+
+
+def _is_prompt(prompt: Prompt | None) -> bool:
     return prompt is not None
 
 

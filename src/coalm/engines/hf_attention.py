@@ -149,9 +149,9 @@ def _attend(
             raise NotImplementedError(f"its attention has {name}")
     counts, layer = packed.counts, module.layer_idx
     packed.layers.add(layer)
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scale: float = query.shape[-1] ** -0.5 if scaling is None else scaling
     new = zip(
-        (query[0] * scaling).split(counts, 1),
+        (query[0] * scale).split(counts, 1),
         key[0].transpose(1, 2).split(counts, 2),
         value[0].split(counts, 1),
         strict=True,
