@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import importlib
+import itertools
 import json
 import os
 from collections import Counter
@@ -121,6 +122,7 @@ class VllmEngine:
         self.max_length: int = self._llm.model_config.max_model_len
         """Tokens of prompt and answer together."""
         self._stop_ids = _stop_ids(self._llm, self._tokenizer)
+        self._numbers = itertools.count()
 
     @classmethod
     def from_config(cls, config: InferConfig) -> VllmEngine:
@@ -143,13 +145,13 @@ class VllmEngine:
             ContextError: a prompt leaves no room in the context; nothing is generated then.
             EngineError: the chat template refuses a prompt, vLLM fails, or the engine is closed.
         """
-        llm, copies = self._open(), Counter[tuple[int, ...]]()
+        engine, copies = self._open(), Counter[tuple[int, ...]]()
         requests = [
             self._request(at, prompt, params, copies, f"prompt {at + 1} of {len(prompts)}")
             for at, prompt in enumerate(prompts)
         ]
         found: dict[int, Completion] = {}
-        for place, outcome in self._run(llm, requests, params):
+        for place, outcome in self._run(engine, requests, params):
             if isinstance(outcome, EngineError):
                 raise outcome
             found[place] = outcome
@@ -169,10 +171,10 @@ class VllmEngine:
     def _open(self) -> Any:
         if self._llm is None:
             raise EngineError(f"the engine of {self.name} is closed; make a new one")
-        return self._llm
+        return self._llm.llm_engine
 
     def _run(
-        self, llm: Any, requests: Iterable[_Request | Answer | None], params: SamplingParams
+        self, engine: Any, requests: Iterable[_Request | Answer | None], params: SamplingParams
     ) -> Iterator[Answer]:
         """Answer requests as they come; what is an answer already is passed on."""
         live: dict[str, _Request] = {}
@@ -186,30 +188,30 @@ class VllmEngine:
                     if isinstance(request, Answer):
                         yield request
                     else:
-                        live[self._add(llm, request, params)] = request
+                        live[self._add(engine, request, params)] = request
                 if not live:
                     return
-                for output in self._step(llm):
+                for output in self._step(engine):
                     request = live.pop(output.request_id)
                     yield Answer(
                         request.place, self._completion(request, output.outputs[0], params)
                     )
         finally:
             if live and self._llm is not None:
-                llm.llm_engine.abort_request(list(live))
+                engine.abort_request(list(live))
 
-    def _add(self, llm: Any, request: _Request, params: SamplingParams) -> str:
-        (name,) = llm.enqueue(
-            [vllm.TokensPrompt(prompt_token_ids=request.token_ids)],
-            [self._params(request, params)],
-            lora_request=self._adapter,
-            use_tqdm=False,
+    def _add(self, engine: Any, request: _Request, params: SamplingParams) -> str:
+        name = str(next(self._numbers))
+        prompt = vllm.TokensPrompt(prompt_token_ids=request.token_ids)
+        (rendered,) = engine.renderer.render_cmpl([prompt])
+        engine.add_request(
+            name, rendered, self._params(request, params), lora_request=self._adapter
         )
-        return str(name)
+        return name
 
-    def _step(self, llm: Any) -> list[Any]:
+    def _step(self, engine: Any) -> list[Any]:
         try:
-            return [output for output in llm.llm_engine.step() if output.finished]
+            return [output for output in engine.step() if output.finished]
         except RuntimeError as e:
             self.close()  # what is left in it would never end
             raise EngineError(f"vLLM failed on {self.name}: {_one_line(e)}; make a new one") from e
