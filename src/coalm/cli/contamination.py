@@ -161,6 +161,9 @@ def _print(found: Sequence[Overlap]) -> None:
         table.add_row(one_line(o.source), o.test, *(f"{n:,}" for n in figures))
     Console(highlight=False).print(table)
     for o in found:
+        if o.functions:
+            names = ", ".join(o.functions)
+            typer.echo(one_line(f"functions that {o.source} calls and {o.test} expects: {names}"))
         for kind in KINDS:
             for shared in o.found[kind].examples[:_SHOWN]:
                 typer.echo(
