@@ -8,7 +8,8 @@ Usage:
 Ways: `tree`; `padded`, the samples of each of the tree's steps padded, so in the same order of
 groups; `shuffled`, padded as well, every step drawn from all samples. Each trains a LoRA adapter on
 the first layers of SmolLM2-135M over 2,000 samples once (SNIPS, and SGD dialogues as far as their
-turns are short), in 62 steps of 32, and measures the loss on 300 samples of the validation part.
+turns are short), in steps of 8 as in the recipes (`--step`), and measures the loss on 300 samples
+of the validation part.
 Seeds decide the adapter's first weights and the order; the samples are always the same.
 """
 
@@ -39,7 +40,9 @@ from coalm.train.schedule import learning_rate
 
 WAYS = ("tree", "padded", "shuffled")
 SEEDS = (1, 2, 3)
-LAYERS, LENGTH, PASS = 2, 900, 8
+LAYERS, LENGTH = 2, 900
+PASS = 8
+"""Samples in a padded batch."""
 SAMPLES = {"train": {"snips": 1200, "sgd": 800}, "validation": {"snips": 180, "sgd": 120}}
 
 
@@ -63,7 +66,7 @@ def read(folder: Path, part: str) -> list[TrainingSample]:
     return found
 
 
-def small_model(seed: int) -> tuple[TrainConfig, Loaded]:
+def small_model(seed: int, step: int) -> tuple[TrainConfig, Loaded]:
     """The first layers of SmolLM2 below its output layer, with a new adapter."""
     words = [
         f"model.model_name={base_model()}",
@@ -72,8 +75,7 @@ def small_model(seed: int) -> tuple[TrainConfig, Loaded]:
         "training.batching=tree",
         "training.learning_rate=0.002",
         "training.warmup_steps=6",
-        f"training.per_device_train_batch_size={PASS}",
-        "training.gradient_accumulation_steps=4",
+        f"training.per_device_train_batch_size={step}",
         "training.row_tokens=2048",
     ]
     config = load_config(TrainConfig, None, words).config
@@ -103,10 +105,10 @@ def held_out_loss(loaded: Loaded, samples: Sequence[TrainingSample]) -> SkillTot
     return totals
 
 
-def run(folder: Path, way: str, seed: int) -> dict[str, object]:
+def run(folder: Path, way: str, seed: int, step: int) -> dict[str, object]:
     """Train once over the samples; the loss before and after."""
     samples, held_out = read(folder, "train"), read(folder, "validation")
-    config, loaded = small_model(seed)
+    config, loaded = small_model(seed, step)
     training = config.training
     if way == "tree":
         prepare_for_trees(loaded.model, asked=None, longest=LENGTH)
@@ -116,8 +118,8 @@ def run(folder: Path, way: str, seed: int) -> dict[str, object]:
     optimizer = torch.optim.AdamW(trained, weight_decay=0.0)
     before = held_out_loss(loaded, held_out).mean()
     started = time.perf_counter()
-    for step in range(order.steps_per_epoch):
-        rows = [[samples[index] for index in row] for row in order.step(step)]
+    for number in range(order.steps_per_epoch):
+        rows = [[samples[index] for index in row] for row in order.step(number)]
         targets = sum(int(one.trainable.sum()) for row in rows for one in row)
         for batch in passes(way, rows):
             with loaded.computing():
@@ -125,7 +127,7 @@ def run(folder: Path, way: str, seed: int) -> dict[str, object]:
             (losses.sum() / targets).backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(training, step + 1, order.steps_per_epoch)
+            group["lr"] = learning_rate(training, number + 1, order.steps_per_epoch)
         optimizer.step()
         optimizer.zero_grad()
     seconds = time.perf_counter() - started
@@ -163,11 +165,12 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="file that gets a row each")
     parser.add_argument("--way", choices=WAYS, action="append")
     parser.add_argument("--seed", type=int, choices=SEEDS, action="append")
+    parser.add_argument("--step", type=int, default=8, help="samples in a step")
     asked = parser.parse_args()
     for way in asked.way or WAYS if asked.data else ():
         for seed in asked.seed or SEEDS:
             with asked.rows.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(run(asked.data, way, seed)) + "\n")
+                file.write(json.dumps(run(asked.data, way, seed, asked.step)) + "\n")
     show([json.loads(line) for line in asked.rows.read_text(encoding="utf-8").splitlines()])
 
 
