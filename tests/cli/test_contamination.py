@@ -114,8 +114,7 @@ def test_a_row_of_api_bank_in_the_training_data_is_found(tmp_path: Path) -> None
     found = next(line.split() for line in result.output.splitlines() if "mine" in line)
     assert found[:2] == ["mine", "apibank"]
     assert (found[2], found[3], found[5]) == ("1", "1", "1")
-    assert (
-        f"functions that mine calls and apibank expects: {gold_calls(row)[0].name}" in result.output
-    )
+    name = gold_calls(row)[0].name
+    assert f"functions that mine calls and apibank expects: {name}" in result.output
     assert int(found[7]) >= 1
     assert int(found[9]) >= 1
