@@ -82,8 +82,7 @@ def _row_checks(path: Path, rows: Sequence[Row], models: Mapping[str, Model]) ->
             yield from _exec_checks(row, inferred[row["model"]])
         return
     if "official_valid" in first:
-        name = path.name.removesuffix(".gz").removesuffix(".jsonl")
-        model = models.get(name) or _infer_model(rows)
+        model = model_of(path, rows, models)
         for row in rows:
             yield from _output_checks(row, model)
         return
@@ -117,7 +116,7 @@ def _list_checks(path: Path, rows: Sequence[Row]) -> Iterator[Check]:
 
 
 def _output_checks(row: Row, model: Model) -> Iterator[Check]:
-    entry = _entry(row)
+    entry = find_entry(row)
     if model.decoder == "handler":
         verdict = _judge_recorded(entry, row, "decoded", model)
     else:
@@ -151,7 +150,7 @@ def _decoded(raw: object, entry: Entry, calling: bool) -> object:
 
 
 def _synthetic_checks(row: Row) -> Iterator[Check]:
-    verdict = judge_decoded(_entry(row), restore(row["decoded"]))
+    verdict = judge_decoded(find_entry(row), restore(row["decoded"]))
     yield from _verdict_checks("synthetic", f"{row['id']} {row['corruption']}", row, verdict)
 
 
@@ -197,7 +196,7 @@ def _is_arithmetic(calls: Sequence[Mapping[str, Mapping[str, object]]]) -> bool:
 
 
 def _exec_checks(row: Row, model: Model) -> Iterator[Check]:
-    entry = _entry(row)
+    entry = find_entry(row)
     if model.decoder == "handler":
         verdict = _judge_recorded_exec(entry, row, "decoded")
     else:
@@ -217,7 +216,7 @@ def _judge_recorded_exec(entry: Entry, row: Row, key: str) -> Verdict:
 
 
 def _multi_turn_checks(row: Row) -> Iterator[Check]:
-    entry = _entry(row)
+    entry = find_entry(row)
     if isinstance(row.get("model_calls"), list):
         verdict = judge_calls(entry, row["model_calls"])
     else:
@@ -228,7 +227,7 @@ def _multi_turn_checks(row: Row) -> Iterator[Check]:
 
 
 def _ground_truth_checks(row: Row) -> Iterator[Check]:
-    entry = _entry(row)
+    entry = find_entry(row)
     simulators = Simulators(entry)
     for number, (calls, texts) in enumerate(zip(entry.answer, row["responses"], strict=True)):
         for call, expected in zip(calls, texts, strict=True):
@@ -294,7 +293,12 @@ def _check(measure: str, case: str, expected: object, found: object, agrees: boo
     return Check(measure, case, *((None, None) if agrees else (expected, found)), agrees)
 
 
-def _entry(row: Row) -> Entry:
+def find_entry(row: Row) -> Entry:
+    """The entry that a row is about.
+
+    Raises:
+        DataError: there is none.
+    """
     entry = entries_by_id().get(row["id"])
     if entry is None:
         raise DataError(f"{row['id']!r} is no BFCL entry")
@@ -339,9 +343,16 @@ def _read_models(files: Sequence[Path]) -> dict[str, Model]:
     return models
 
 
+def model_of(path: Path, rows: Sequence[Row], models: Mapping[str, Model] | None = None) -> Model:
+    """How the replies in a file of outputs are read; `models.json` may lie beside it."""
+    known = _read_models([path]) if models is None else models
+    name = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    return known.get(name) or _infer_model(rows)
+
+
 def _infer_model(rows: Sequence[Row]) -> Model:
     """How the replies of an unlisted model are read, by trying."""
-    entries = [(row, _entry(row)) for row in rows]
+    entries = [(row, find_entry(row)) for row in rows]
     underscores = any(
         name.replace(".", "_") in call
         for row, entry in entries
@@ -363,5 +374,7 @@ def _infer_model(rows: Sequence[Row]) -> Model:
 def _infer_exec_model(rows: Sequence[Row]) -> Model:
     if any(isinstance(row["raw"], list) for row in rows):
         return Model("fc_json", underscores=False)
-    agree = sum(judge_exec(_entry(row), row["raw"]).error_type == row["error_type"] for row in rows)
+    agree = sum(
+        judge_exec(find_entry(row), row["raw"]).error_type == row["error_type"] for row in rows
+    )
     return Model("prompt" if agree > 0.9 * len(rows) else "handler", underscores=False)

@@ -166,3 +166,41 @@ def test_the_record_is_json_that_people_can_read(tmp_path: Path, scripted: list[
     call("run", *scripted, "--out", tmp_path / "run")
     text = (tmp_path / "run" / INFO).read_text(encoding="utf-8")
     assert text.startswith('{\n  "settings": {\n')
+
+
+def test_a_page_of_the_report(tmp_path: Path, scripted: list[object]) -> None:
+    call("run", *scripted, "--out", tmp_path / "a")
+    page = tmp_path / "new" / "report.html"
+    result = call("report", tmp_path / "a", "--html", page)
+    assert f"written: {page}" in result.stdout
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["apibank.form=original"], "apibank.form decides what the model is asked: run it again"),
+        (["limit=3"], "limit decides what the model is asked"),
+        (["apibank.frm=original"], "did you mean 'apibank.form'?"),
+    ],
+)
+def test_scoring_again_changes_no_question(
+    words: list[str], message: str, tmp_path: Path, scripted: list[object]
+) -> None:
+    call("run", *scripted, "--out", tmp_path / "run")
+    with pytest.raises(CoalmError) as caught:
+        call("score", tmp_path / "run", *words)
+    assert message in str(caught.value)
+
+
+def test_a_copy_is_scored(tmp_path: Path, scripted: list[object]) -> None:
+    call("run", *scripted, "--out", tmp_path / "run")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    with pytest.raises(EvalError, match="taken: not empty; choose another --out"):
+        call("score", tmp_path / "run", "--out", tmp_path / "taken")
+    with pytest.raises(ConfigError, match="score takes one run with --out"):
+        call("score", tmp_path / "run", tmp_path / "run", "--out", tmp_path / "copy")
+    result = call("score", tmp_path / "run", "--out", tmp_path / "copy")
+    assert "| l1       | copy | 6       |" in result.stdout
+    assert read_rows(tmp_path / "copy") == read_rows(tmp_path / "run")

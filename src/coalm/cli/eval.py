@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -74,12 +74,25 @@ def run(
     _run(_load(config, [*words, *context.args], trust_remote_code))
 
 
-@app.command()
-def score(runs: RunsArgument) -> None:
-    """Score finished or interrupted runs again; needs no model."""
-    for folder in runs:
+@app.command(context_settings=OVERRIDES)
+def score(
+    context: typer.Context,
+    runs: RunsArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Leave the run as it is; score a copy in this folder.")
+    ] = None,
+) -> None:
+    """Score finished or interrupted runs again; needs no model.
+
+    Keys that decide no more than scores can be set behind the runs: bfcl.scoring=strict.
+    """
+    words = [str(word) for word in runs if "=" in str(word) and not word.exists()]
+    folders = [folder for folder in runs if str(folder) not in words]
+    if not folders or (out is not None and len(folders) > 1):
+        raise ConfigError("score takes one run with --out, one or more without")
+    for folder in folders:
         with _no_garbage():
-            _score(folder)
+            _score(folder, [*words, *context.args], out)
 
 
 @app.command("export")
@@ -175,13 +188,16 @@ def _no_garbage() -> Generator[None]:
         gc.enable()
 
 
-def _score(folder: Path) -> None:
+def _score(folder: Path, words: Sequence[str] = (), out: Path | None = None) -> None:
     from coalm.evals import load_task
     from coalm.evals.base import subset
     from coalm.evals.runner import score_rows, sum_up
-    from coalm.evals.runs import adopt_task, read_info
+    from coalm.evals.runs import adopt_task, copy_run, read_info, with_scoring
 
-    info = read_info(folder)
+    info = with_scoring(read_info(folder), words)
+    if out is not None:
+        copy_run(folder, out)
+        folder = out
     config = info.config
     task = load_task(config)
     adopt_task(folder, info, task)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from typing import NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from coalm import __version__, jsonl
+from coalm.config import load_config
 from coalm.errors import DataError, EvalError
 from coalm.evals.base import SampleResult, Task
 from coalm.evals.config import EvalConfig, TaskName
@@ -88,15 +90,20 @@ def describe(config: EvalConfig, task: Task, samples: int) -> RunInfo:
         AssetError, DataError: the data of the task is missing or damaged.
     """
     places = filter(None, (config.model.model_name, config.model.adapter_model))
-    other_tasks = {*get_args(TaskName)} - {config.task}
     return RunInfo(
-        settings=config.model_dump(mode="json", exclude={"output_dir", *other_tasks}),
+        settings=describe_settings(config),
         task={"name": task.name, "version": task.version, **task.provenance()},
         weights={place: _fingerprint(Path(place)) for place in places if Path(place).is_dir()},
         samples=samples,
         environment=_environment(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def describe_settings(config: EvalConfig) -> dict[str, JsonValue]:
+    """The configuration as a run records it: its folder and other tasks' sections left out."""
+    other_tasks = {*get_args(TaskName)} - {config.task}
+    return config.model_dump(mode="json", exclude={"output_dir", *other_tasks})
 
 
 def open_run(folder: Path, info: RunInfo) -> list[SampleResult]:
@@ -140,6 +147,50 @@ def adopt_task(folder: Path, info: RunInfo, task: Task) -> None:
             f"{folder}: cannot be scored again: {key} was {before.get(key)} and is {now[key]}"
         )
     write_json(folder / INFO, info.model_copy(update={"task": now}).model_dump(mode="json"))
+
+
+def with_scoring(info: RunInfo, words: Sequence[str]) -> RunInfo:
+    """The run with keys of its settings changed that decide nothing but scores.
+
+    Args:
+        info: The run as it is.
+        words: Overrides such as `bfcl.scoring=strict`.
+
+    Raises:
+        ConfigError: a word is no override, or its key or value cannot be.
+        EvalError: a key decides more than scores.
+    """
+    if not words:
+        return info
+    given = [f"{key}={json.dumps(value)}" for key, value in info.settings.items()]
+    config = load_config(EvalConfig, None, [*given, "output_dir=.", *words]).config
+    changed = describe_settings(config)
+    section = getattr(config, config.task)
+    allowed = [f"{config.task}.{key}" for key in getattr(section, "scoring_only", ())]
+    before, now = (dict(_flat(s)) for s in (describe_settings(info.config), changed))
+    for key in before.keys() | now.keys():
+        if before.get(key) != now.get(key) and key not in allowed:
+            raise EvalError(
+                f"{key} decides what the model is asked: run it again. Scores alone depend on: "
+                f"{', '.join(allowed) or 'no key of this task'}"
+            )
+    return info.model_copy(update={"settings": changed})
+
+
+def copy_run(folder: Path, out: Path) -> None:
+    """Copy the record and the rows of a run into an empty folder.
+
+    Raises:
+        EvalError: the folder is taken, or there are no rows.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise EvalError(f"{out}: not empty; choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (INFO, ROWS):
+            shutil.copyfile(folder / name, out / name)
+    except OSError as e:
+        raise EvalError(f"{folder}: cannot be copied to {out}: {e.strerror}") from e
 
 
 def read_info(folder: Path) -> RunInfo:
@@ -209,7 +260,12 @@ def _refuse_other(folder: Path, old: RunInfo, new: RunInfo) -> None:
 
 
 def _identity(info: RunInfo) -> dict[str, JsonValue]:
-    return info.model_dump(mode="json", exclude={"environment", "started"})
+    # read and written anew: a key that this version has in addition has its default in old runs
+    settings = describe_settings(info.config)
+    return {
+        **info.model_dump(mode="json", exclude={"environment", "started"}),
+        "settings": settings,
+    }
 
 
 def _flat(value: JsonValue, path: str = "") -> Iterator[tuple[str, JsonValue]]:

@@ -12,6 +12,7 @@ import time
 
 from coalm.evals.bfcl.data import Entry
 from coalm.evals.bfcl.exec_check import judge_exec
+from coalm.evals.bfcl.quirks import STRICT
 from coalm.evals.bfcl.single_turn import judge_reply
 from coalm.evals.bfcl.state_check import judge_dialogue
 from coalm.evals.bfcl.verdict import Verdict
@@ -39,6 +40,8 @@ def judge(kind: str, reply: str) -> Verdict:
         case "function_calling":
             raw = [{"f": json.dumps({"a": reply})}, {"f": reply}]
             return judge_reply(Entry("simple_0", [], [DOC], RIGHT), raw, function_calling=True)
+        case "strict":
+            return judge_reply(Entry("simple_0", [], [DOC], RIGHT), reply, quirks=STRICT)
         case _:
             return judge_reply(Entry(f"{kind}_0", [], [DOC], RIGHT), reply)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coalm import assets
-from coalm.evals.bfcl.data import ASSET
+from coalm.evals.bfcl.data import ASSET, load_category
+from coalm.evals.runs import read_rows
 
 PAYLOADS = [
     "open('marker', 'w').write('y')",
@@ -101,14 +104,17 @@ EXTREMES = [
     "[" + "f(a=1), " * 6_000 + "f(a=1)]",
     "[" + "ls(), " * 8_000 + "ls()]",
 ]
-KINDS = ["simple", "parallel", "java", "javascript", "live_relevance", "function_calling", "exec"]
+TEXTS = [place.format(payload) for payload in PAYLOADS for place in PLACES]
+KINDS = [
+    *("simple", "parallel", "java", "javascript", "live_relevance", "function_calling", "exec"),
+    "strict",
+]
 
 
 def test_hostile_replies_are_wrong_and_without_effect(tmp_path: Path) -> None:
     kinds = [*KINDS, *(["multi_turn"] if assets.state(ASSET).present else [])]
-    texts = [place.format(payload) for payload in PAYLOADS for place in PLACES]
-    cases = [(kinds[at % len(kinds)], text) for at, text in enumerate(texts)]
-    cases += [(kinds[at % 3], text) for at, text in enumerate(texts)]
+    cases = [(kinds[at % len(kinds)], text) for at, text in enumerate(TEXTS)]
+    cases += [(kinds[at % 3], text) for at, text in enumerate(TEXTS)]
     cases += [(kind, text) for text in EXTREMES for kind in kinds]
     assert len(cases) > 1000
     verdicts = score_in_a_process(cases, tmp_path)
@@ -138,6 +144,51 @@ def score_in_a_process(
     *lines, last = done.stdout.splitlines() or [""]
     assert (done.returncode, last, done.stderr) == (0, "done", ""), done.stderr[-2000:]
     return [json.loads(line) for line in lines]
+
+
+@pytest.mark.skipif(not assets.state(ASSET).present, reason=f"no asset {ASSET} on this machine")
+def test_hostile_result_files_on_the_whole_way(tmp_path: Path) -> None:
+    """Read, run, scored, summed up and written by the command, within limits of the system."""
+    left = iter([*TEXTS, *EXTREMES, *TEXTS, *EXTREMES, *TEXTS])
+    results = tmp_path / "results"
+    results.mkdir()
+    for category in ("simple", "java", "parallel", "multi_turn_base", "live_multiple"):
+        rows: list[dict[str, Any]] = []
+        for entry in load_category(category):
+            texts = [text for _, text in zip(entry.question, left, strict=False)]
+            many = category == "multi_turn_base"
+            if texts:
+                rows.append({"id": entry.id, "result": [[t] for t in texts] if many else texts[0]})
+        path = results / f"BFCL_v3_{category}_result.json"
+        path.write_text("\n".join(map(json.dumps, rows)))
+    work = tmp_path / "work"
+    work.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "coalm", "eval", "import", str(results), "--out", "run"],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        preexec_fn=_limit,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "COALM_HOME": str(assets.home().resolve()),
+        },
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    files = sorted(str(path.relative_to(work)) for path in work.rglob("*"))
+    assert files == ["run", "run/metrics.json", "run/run.json", "run/samples.jsonl"]
+    rows = read_rows(work / "run")
+    assert len(rows) > 1000
+    assert [row.id for row in rows if row.error or not row.score] == []
+    assert [row.id for row in rows if row.score and row.score.values["right"]] == []
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    resource.setrlimit(resource.RLIMIT_CPU, (150, 150))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
 
 
 @pytest.mark.parametrize(

@@ -382,3 +382,29 @@ def test_an_unknown_category_in_a_file_is_one_line(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="no category 'simpel'"):
         load_config(EvalConfig, path)
+
+
+def test_dialogues_that_outgrow_the_context_end_in_a_defined_state(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    from coalm.engines.hf import HfEngine
+
+    config = EvalConfig.model_validate(
+        {
+            "task": "bfcl",
+            "bfcl": {"categories": ["multi_turn_base", "multi_turn_long_context"]},
+            "limit": 6,
+            "output_dir": str(tmp_path / "run"),
+            "model": {"model_name": str(tiny_model)},
+        }
+    )
+    benchmark = Bfcl(config.bfcl)
+    run = begin(config, benchmark)
+    engine = HfEngine(tiny_model)
+    rows = [*generate(benchmark, run.pending, engine, run.folder, SamplingParams(), 4)]
+    engine.close()
+    assert [row.too_long for row in rows] == [True] * 6
+    assert all("the context of" in str(row.error) for row in rows)
+    assert begin(config, benchmark).pending == []
+    metrics = score(benchmark, run.samples, run.folder)
+    assert (metrics.too_long, metrics.groups["all"].figures["accuracy"]) == (6, 0.0)

@@ -3,7 +3,7 @@
 Rules: `bfcl-eval` 2025.6.8, `model_handler/utils.py` (default decoders of prompt models), the same
 at the paper's time (ShishirPatil/gorilla 8bf675cc). Its habits that change verdicts are kept: outer
 brackets and quotes are stripped character by character, positional arguments are dropped, every
-unary sign of a constant means minus, and bare words are text.
+unary sign of a constant means minus, and bare words are text; `quirks` switches them off.
 
 A decoded reply is a list of `{function name: {parameter: value}}`; for the multi-turn categories it
 is printed again as call strings (`to_call_strings`).
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
@@ -22,6 +23,7 @@ from coalm.evals.bfcl.arithmetic import compute
 from coalm.evals.bfcl.categories import Language
 from coalm.evals.bfcl.java_calls import read_java_call
 from coalm.evals.bfcl.javascript_calls import read_javascript_call
+from coalm.evals.bfcl.quirks import COMPAT, Quirks
 from coalm.evals.bfcl.verdict import Value
 
 Call: TypeAlias = dict[str, dict[Any, Value]]
@@ -39,7 +41,7 @@ class TooLargeError(ParseError):
     """Text over the limits: wrong in every category, also where no call is expected."""
 
 
-def decode(text: str, language: Language = "Python") -> list[Call] | None:
+def decode(text: str, language: Language = "Python", quirks: Quirks = COMPAT) -> list[Call] | None:
     """Calls in the reply of a prompt model (CoALM's way).
 
     None when Java or JavaScript text is sound and holds no call.
@@ -47,19 +49,31 @@ def decode(text: str, language: Language = "Python") -> list[Call] | None:
     Raises:
         ParseError: the text does not decode, which the checker counts as a wrong answer.
     """
-    text = text.strip("`\n ")
+    text = text.strip("`\n ") if quirks.layout else _unwrapped(text)
     if len(text) > MAX_CHARS:
         raise TooLargeError(f"reply of {len(text)} characters is over the limit of {MAX_CHARS}")
-    text = text if text.startswith("[") else f"[{text}"
-    text = text if text.endswith("]") else f"{text}]"
+    if quirks.layout:
+        text = text if text.startswith("[") else f"[{text}"
+        text = text if text.endswith("]") else f"{text}]"
+    elif not (text.startswith("[") and text.endswith("]")):
+        raise ParseError("not a list of calls")
     try:
         if language == "Python":
-            return _python_calls(text.strip("[]'"))
-        read = read_java_call if language == "Java" else read_javascript_call
-        call = read(text[1:-1])
+            return _Reader(quirks).calls(text.strip("[]'") if quirks.layout else text)
+        if language == "Java":
+            call = read_java_call(text[1:-1], in_bytes=quirks.java_bytes)
+        else:
+            call = read_javascript_call(text[1:-1])
     except RecursionError as e:
         raise ParseError("nested too deeply") from e
     return None if call is None else [call]
+
+
+def _unwrapped(text: str) -> str:
+    """A reply without the blanks and the fence around it."""
+    text = text.strip()
+    fenced = re.match(r"```\w*", text) if text.endswith("```") else None
+    return text[fenced.end() : -3].strip() if fenced else text
 
 
 def decode_fc(raw: object) -> list[Call]:
@@ -154,55 +168,85 @@ def parse_expression(text: str) -> ast.expr:
         raise ParseError(f"not a Python expression: {e}") from e
 
 
-def _python_calls(text: str) -> list[Call]:
-    body = parse_expression(text)
-    if isinstance(body, ast.Call):
-        return [_call(body)]
-    if not isinstance(body, ast.Tuple | ast.List | ast.Set):
-        raise ParseError(f"expected calls, got {type(body).__name__}")
-    return [_call(item) for item in body.elts]
+class _Reader:
+    """From Python's syntax tree to calls and values."""
 
+    def __init__(self, quirks: Quirks) -> None:
+        self._quirks = quirks
 
-def _call(node: ast.expr) -> Call:
-    if not isinstance(node, ast.Call):
-        raise ParseError(f"expected a call, got {type(node).__name__}")
-    parts: list[str] = []
-    function = node.func
-    while isinstance(function, ast.Attribute):
-        parts.append(function.attr)
-        function = function.value
-    if isinstance(function, ast.Name):
-        parts.append(function.id)
-    return {".".join(reversed(parts)): {k.arg: _value(k.value) for k in node.keywords}}
+    def calls(self, text: str) -> list[Call]:
+        body = parse_expression(text)
+        if self._quirks.layout:
+            if isinstance(body, ast.Call):
+                return [self._call(body)]
+            if not isinstance(body, ast.Tuple | ast.List | ast.Set):
+                raise ParseError(f"expected calls, got {type(body).__name__}")
+        elif not isinstance(body, ast.List):
+            raise ParseError(f"expected a list of calls, got {type(body).__name__}")
+        return [self._call(item) for item in body.elts]
 
+    def _call(self, node: ast.expr) -> Call:
+        if not isinstance(node, ast.Call):
+            raise ParseError(f"expected a call, got {type(node).__name__}")
+        parts: list[str] = []
+        function = node.func
+        while isinstance(function, ast.Attribute):
+            parts.append(function.attr)
+            function = function.value
+        if isinstance(function, ast.Name):
+            parts.append(function.id)
+        elif not self._quirks.arguments:
+            raise ParseError("the callee is no name")
+        names = [keyword.arg for keyword in node.keywords]
+        if not self._quirks.arguments and (node.args or None in names):
+            raise ParseError("an argument without a name")
+        if not self._quirks.arguments and len({*names}) < len(names):
+            raise ParseError("an argument is given twice")
+        return {".".join(reversed(parts)): {k.arg: self._value(k.value) for k in node.keywords}}
 
-def _value(node: ast.expr | None) -> Value:
-    match node:
-        case ast.Constant(value=value):
-            return "..." if value is Ellipsis else _bounded(value)
-        case ast.UnaryOp(operand=ast.Constant(value=value)):
-            try:
-                return -_bounded(value)
-            except TypeError as e:
-                raise ParseError(f"sign before {value!r}") from e
-        case ast.List(elts=items):
-            return [_value(item) for item in items]
-        case ast.Tuple(elts=items):
-            return tuple(_value(item) for item in items)
-        case ast.Dict(keys=keys, values=values):
-            return _dict(keys, values)
-        case ast.Name(id=name):
-            return name
-        case ast.Call(keywords=[]):
-            return _source(node)
-        case ast.Call():
-            return _call(node)
-        case ast.Subscript(value=value, slice=index):
-            return f"{_source(value)}[{_source(index)}]"
-        case ast.BinOp():
-            return compute(node)
-        case _:
-            raise ParseError(f"{type(node).__name__} is no value")
+    def _value(self, node: ast.expr | None) -> Value:
+        match node:
+            case ast.Constant(value=value):
+                if value is Ellipsis:
+                    return self._word("...")
+                return _bounded(value)
+            case ast.UnaryOp() if not self._quirks.signs:
+                return _bounded(compute(node))
+            case ast.UnaryOp(operand=ast.Constant(value=value)):
+                try:
+                    return -_bounded(value)
+                except TypeError as e:
+                    raise ParseError(f"sign before {value!r}") from e
+            case ast.List(elts=items):
+                return [self._value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(self._value(item) for item in items)
+            case ast.Dict(keys=keys, values=values):
+                return self._dict(keys, values)
+            case ast.BinOp():
+                return compute(node)
+            case ast.Name(id=name):
+                return self._word(name)
+            case ast.Call(keywords=[]):
+                return self._word(_source(node))
+            case ast.Call() if self._quirks.words:
+                return self._call(node)
+            case ast.Subscript(value=value, slice=index):
+                return self._word(f"{_source(value)}[{_source(index)}]")
+            case _:
+                raise ParseError(f"{type(node).__name__} is no value")
+
+    def _word(self, text: str) -> str:
+        if not self._quirks.words:
+            raise ParseError(f"{text[:80]} is no value")
+        return text
+
+    def _dict(self, keys: list[ast.expr | None], values: list[ast.expr]) -> dict[Any, Value]:
+        pairs = zip(keys, values, strict=True)
+        try:
+            return {self._value(key): self._value(value) for key, value in pairs}
+        except TypeError as e:  # a list as a key
+            raise ParseError(f"dict with a bad key: {e}") from e
 
 
 def _bounded(value: Value) -> Value:
@@ -216,13 +260,6 @@ def _source(node: ast.expr) -> str:
         return ast.unparse(node)
     except ValueError as e:  # an integer that Python refuses to print
         raise TooLargeError(str(e)) from e
-
-
-def _dict(keys: list[ast.expr | None], values: list[ast.expr]) -> dict[Any, Value]:
-    try:
-        return {_value(key): _value(value) for key, value in zip(keys, values, strict=True)}
-    except TypeError as e:  # a list as a key
-        raise ParseError(f"dict with a bad key: {e}") from e
 
 
 def _print(value: Value) -> str:

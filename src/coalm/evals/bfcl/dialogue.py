@@ -26,14 +26,12 @@ from coalm.evals.bfcl.prompts import (
     turn_messages,
 )
 from coalm.evals.bfcl.simulators import Simulators
-from coalm.evals.bfcl.state_check import MAX_CALLS, read_calls
+from coalm.evals.bfcl.state_check import MAX_CALLS, MAX_STEPS, read_calls
 from coalm.evals.bfcl.verdict import Value
 from coalm.formats.base import PromptFormat
 from coalm.formats.text import well_formed
 from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolCall
 
-MAX_STEPS = 20
-"""Steps of one turn after which the official runner gives up; it notices one step late."""
 RECORDED = "result"
 """Key of `Conversation.meta` that holds the result where it was read from a file."""
 

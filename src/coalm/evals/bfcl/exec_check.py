@@ -15,6 +15,7 @@ from coalm.evals.bfcl.data import Entry
 from coalm.evals.bfcl.decode import decode, fc_call_strings, to_call_strings
 from coalm.evals.bfcl.dispatch import FAILURES, run_call
 from coalm.evals.bfcl.exec_functions import EXEC_FUNCTIONS
+from coalm.evals.bfcl.quirks import COMPAT, Quirks
 from coalm.evals.bfcl.verdict import RIGHT, Value, Verdict
 
 _TOLERANCE = 0.2
@@ -28,7 +29,9 @@ def is_offline(entry: Entry) -> bool:
     )
 
 
-def read_exec_calls(reply: object, *, function_calling: bool = False) -> list[str]:
+def read_exec_calls(
+    reply: object, *, function_calling: bool = False, quirks: Quirks = COMPAT
+) -> list[str]:
     """Call strings of a reply.
 
     Raises:
@@ -38,13 +41,15 @@ def read_exec_calls(reply: object, *, function_calling: bool = False) -> list[st
         return fc_call_strings(reply)
     if not isinstance(reply, str):
         raise ParseError(f"expected text, got {type(reply).__name__}")
-    return to_call_strings(decode(reply) or [])
+    return to_call_strings(decode(reply, quirks=quirks) or [])
 
 
-def judge_exec(entry: Entry, reply: object, *, function_calling: bool = False) -> Verdict:
+def judge_exec(
+    entry: Entry, reply: object, *, function_calling: bool = False, quirks: Quirks = COMPAT
+) -> Verdict:
     """Verdict on the reply to an offline entry."""
     try:
-        calls = read_exec_calls(reply, function_calling=function_calling)
+        calls = read_exec_calls(reply, function_calling=function_calling, quirks=quirks)
     except ParseError as e:
         return Verdict("executable_decoder:decoder_failed", str(e))
     return judge_exec_calls(entry, calls)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, TypeAlias
 
 from coalm.errors import ParseError
 from coalm.evals.bfcl.source_tokens import JAVA, Cursor, Token, tokenize
@@ -34,6 +35,10 @@ _RESERVED = re.compile(
 )
 
 
+JavaCall: TypeAlias = dict[str, dict[str | None, Value]]
+"""Function name to parameter to its value as text."""
+
+
 class _Node(NamedTuple):
     """A piece of syntax. `parts` are its children in order."""
 
@@ -43,13 +48,13 @@ class _Node(NamedTuple):
     parts: tuple[_Node, ...] = ()
 
 
-def read_java_call(source: str) -> dict[str, dict[str | None, Value]] | None:
-    """The first call in a source text, values as text; None when there is none.
+def read_java_call(source: str, *, in_bytes: bool = True) -> JavaCall | None:
+    """The first call in a source text; None when there is none. `in_bytes`: as upstream counts.
 
     Raises:
         ParseError: the text is not Java, or a parameter is given twice.
     """
-    parser = _Parser(source)
+    parser = _Parser(source, in_bytes)
     call = next(_calls(parser.program()), None)
     return None if call is None else parser.read_call(call)
 
@@ -64,16 +69,12 @@ def _calls(node: _Node) -> Iterator[_Node]:
 class _Parser(Cursor):
     """Recursive descent over the part of Java that calls and their arguments are made of."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, in_bytes: bool) -> None:
         super().__init__(source, tokenize(source, JAVA))
         self._bytes: list[int] | None = None
-        if not source.isascii():
-            self._bytes = [0]
-            for character in source:
-                size = len(character.encode("utf-8", "surrogatepass"))
-                self._bytes.append(self._bytes[-1] + size)
-
-    # text of nodes
+        if in_bytes and not source.isascii():
+            sizes = (len(letter.encode("utf-8", "surrogatepass")) for letter in source)
+            self._bytes = [0, *accumulate(sizes)]
 
     def _raw(self, start: int, end: int) -> str:
         """Source between two places, which upstream counts in bytes."""
@@ -96,7 +97,7 @@ class _Parser(Cursor):
             case _:
                 return self._raw(node.start, node.end)
 
-    def read_call(self, call: _Node) -> dict[str, dict[str | None, Value]]:
+    def read_call(self, call: _Node) -> JavaCall:
         """Name and arguments of a call; positional ones count only when they are bare names."""
         *target, name, arguments = call.parts
         function = ".".join(self._raw(part.start, part.end) for part in (*target, name))
@@ -114,8 +115,6 @@ class _Parser(Cursor):
                 raise ParseError(f"{key!r} is given twice")
             given[key] = value
         return {function: given}
-
-    # statements
 
     def program(self) -> _Node:
         """Every statement up to the end of the text."""

@@ -102,7 +102,7 @@ def _list_body(text: str) -> str | None:
 
 
 def _read_element(text: str, item: str | None) -> Value:
-    return read_java_value(text, item) if item else _guess(text)
+    return read_java_value(text, item) if item else guess_value(text)
 
 
 def _read_map(text: str) -> dict[str, Value] | str:
@@ -127,7 +127,7 @@ def _read_puts(body: str) -> dict[str, Value]:
             value_start = blanks.end() if blanks else quote + 2
             close = body.find(")", value_start)
             if close >= 0 and "\n" not in body[value_start:close]:
-                values[body[key_start:quote]] = _guess(body[value_start:close].strip())
+                values[body[key_start:quote]] = guess_value(body[value_start:close].strip())
                 end = close + 1
                 break
             quote = body.find('",', quote + 1)
@@ -135,7 +135,7 @@ def _read_puts(body: str) -> dict[str, Value]:
     return values
 
 
-def _guess(text: str) -> Value:
+def guess_value(text: str) -> Value:
     """Value of text whose type nobody says: true, quoted text, 5L, 2.5f, a number, or the text."""
     if text in ("true", "false"):
         return text == "true"

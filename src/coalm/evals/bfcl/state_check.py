@@ -14,12 +14,15 @@ from typing import TypeAlias, cast
 from coalm.errors import ParseError
 from coalm.evals.bfcl.data import Entry
 from coalm.evals.bfcl.decode import decode, fc_call_strings, to_call_strings
+from coalm.evals.bfcl.quirks import COMPAT, Quirks
 from coalm.evals.bfcl.simulators import Simulators
 from coalm.evals.bfcl.verdict import RIGHT, Verdict
 
 Turns: TypeAlias = list[list[list[str]]]
 """Turn > step > call string."""
 
+MAX_STEPS = 20
+"""Steps of one turn after which the official runner gives up; it notices one step late."""
 MAX_CALLS = 200
 """Calls of one reply that are run; official turns have at most a few dozen."""
 
@@ -34,7 +37,9 @@ def read_calls(reply: object, *, function_calling: bool = False) -> list[str]:
         return []
 
 
-def judge_dialogue(entry: Entry, replies: object, *, function_calling: bool = False) -> Verdict:
+def judge_dialogue(
+    entry: Entry, replies: object, *, function_calling: bool = False, quirks: Quirks = COMPAT
+) -> Verdict:
     """Verdict on the replies of a model: turn > step > text, or what an engine returned."""
     if not isinstance(replies, list):
         return Verdict("multi_turn:inference_error", "no list of turns")
@@ -42,20 +47,22 @@ def judge_dialogue(entry: Entry, replies: object, *, function_calling: bool = Fa
         [read_calls(step, function_calling=function_calling) for step in _steps(turn)]
         for turn in cast("list[object]", replies)
     ]
-    return judge_calls(entry, calls)
+    return judge_calls(entry, calls, quirks)
 
 
 def _steps(turn: object) -> Iterable[object]:
     return cast("list[object]", turn) if isinstance(turn, list) else []
 
 
-def judge_calls(entry: Entry, turns: Turns) -> Verdict:
+def judge_calls(entry: Entry, turns: Turns, quirks: Quirks = COMPAT) -> Verdict:
     """Verdict on the calls of a model."""
     official: Sequence[Sequence[str]] = entry.answer
     if len(turns) != len(official):
         return Verdict(
             "multi_turn:force_terminated", f"{len(turns)} turns instead of {len(official)}"
         )
+    if not quirks.last_turn and turns and _given_up(turns[-1]):
+        return Verdict("multi_turn:force_terminated", "given up in the last turn")
     model, truth = Simulators(entry), Simulators(entry)
     results: list[str] = []
     for number, (steps, calls) in enumerate(zip(turns, official, strict=True)):
@@ -63,6 +70,11 @@ def judge_calls(entry: Entry, turns: Turns) -> Verdict:
         results += [model.run(call) for step in made for call in step[:MAX_CALLS]]
         expected = [truth.run(call) for call in calls]
         if not calls:
+            if made and not quirks.silence:
+                return Verdict(
+                    "multi_turn:irrelevance_error:decoder_success",
+                    f"a call in turn {number}, in which nothing should be called",
+                )
             continue
         if not made:
             return Verdict("multi_turn:empty_turn_model_response", f"no call in turn {number}")
@@ -76,6 +88,11 @@ def judge_calls(entry: Entry, turns: Turns) -> Verdict:
                 f"turn {number} lacks the result {missing[:80]!r}",
             )
     return RIGHT
+
+
+def _given_up(steps: Sequence[Sequence[str]]) -> bool:
+    """Whether a turn went on until the runner stopped it."""
+    return len(steps) > MAX_STEPS and steps[-1] not in ([], [""])
 
 
 def _missing(expected: Iterable[str], results: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
@@ -31,6 +31,7 @@ from coalm.evals.bfcl.dialogue import Dialogues
 from coalm.evals.bfcl.exec_check import is_offline, judge_exec
 from coalm.evals.bfcl.exec_proxy import judge_by_proxy
 from coalm.evals.bfcl.figures import FIGURES, MAIN_FIGURES, figures, values
+from coalm.evals.bfcl.quirks import SCORINGS, Scoring
 from coalm.evals.bfcl.single_turn import judge_reply
 from coalm.evals.bfcl.state_check import judge_dialogue, read_calls
 from coalm.evals.bfcl.verdict import Verdict
@@ -50,6 +51,8 @@ _TITLES = {
 class BfclConfig(ConfigModel):
     """What of BFCL V3 to run, and in which style."""
 
+    scoring_only: ClassVar[tuple[str, ...]] = ("scoring",)
+
     categories: tuple[str, ...] = Field(default=("non_live", "live", "multi_turn"), min_length=1)
     """Categories, or the parts `non_live`, `live`, `multi_turn` and `exec`."""
     style: Literal["prompt", "calls"] = "prompt"
@@ -58,6 +61,8 @@ class BfclConfig(ConfigModel):
     """The prompt format of the style `calls`."""
     instructions: Path | None = None
     """Instruction text for the style `calls`, in place of coalm's own."""
+    scoring: Scoring = "compat"
+    """`compat`: the official verdicts, habits included; `strict`: without them."""
 
     @field_validator("categories")
     @classmethod
@@ -154,14 +159,16 @@ class Bfcl:
         if conversation is None:
             return Verdict("inference_error", "the dialogue failed")
         reply = self.dialogues.result(entry, conversation)
-        calling = self.dialogues.calling
+        calling, quirks = self.dialogues.calling, SCORINGS[self._config.scoring]
         if entry.category.scoring == "multi_turn":
-            return judge_dialogue(entry, reply, function_calling=calling)
+            return judge_dialogue(entry, reply, function_calling=calling, quirks=quirks)
         if is_offline(entry):
-            return judge_exec(entry, reply, function_calling=calling)
+            return judge_exec(entry, reply, function_calling=calling, quirks=quirks)
         if entry.category.retired:
             return judge_by_proxy(entry, reply, function_calling=calling)
-        return judge_reply(entry, reply, function_calling=calling, underscores=calling)
+        return judge_reply(
+            entry, reply, function_calling=calling, underscores=calling, quirks=quirks
+        )
 
     def _decoded(self, entry: Entry, conversation: Conversation | None) -> JsonValue:
         """What the replies decode to, for a reader; None where one does not decode."""
@@ -170,7 +177,7 @@ class Bfcl:
         result = self.dialogues.result(entry, conversation)
         calling = self.dialogues.calling
         if entry.category.scoring != "multi_turn":
-            return _shown(entry, result, calling)
+            return self._shown(entry, result)
         turns = result if isinstance(result, list) else []
         return [
             [
@@ -180,10 +187,11 @@ class Bfcl:
             for turn in turns
         ]
 
-
-def _shown(entry: Entry, reply: JsonValue, calling: bool) -> str | None:
-    try:
-        found = decode_fc(reply) if calling else decode(str(reply), entry.category.language)
-    except ParseError:
-        return None
-    return well_formed(repr(found))
+    def _shown(self, entry: Entry, reply: JsonValue) -> str | None:
+        quirks = SCORINGS[self._config.scoring]
+        try:
+            if self.dialogues.calling:
+                return well_formed(repr(decode_fc(reply)))
+            return well_formed(repr(decode(str(reply), entry.category.language, quirks)))
+        except ParseError:
+            return None
