@@ -223,25 +223,29 @@ def test_damage_is_seen(
 
 
 @pytest.mark.model
-def test_smollm2_in_single_precision(smollm2: Path) -> None:
-    base = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
-    prepare_for_trees(base, asked=None, longest=99)
-    model = with_adapter(base)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data *= 0.01  # a trained adapter is small; a large random one is chaotic
+def test_smollm2(smollm2: Path) -> None:
+    """Exactly in double precision; in single precision with no more noise than samples alone."""
     chance = random.Random(4)
     encode = load_tokenizer(smollm2).encode
     start = encode("The user asks, the assistant answers in one word.")
     texts = ("Is it open?", "Is it far?", "Is it far from the station?", "Which one is the best?")
     group = [sample(start + encode(text), chance) for text in texts]
-    expected, wanted = one_by_one(model, group)
-    loss, found = loss_and_gradients(model, forest_batch(group))
-    assert loss == pytest.approx(expected, rel=1e-5)
-    assert (
-        max(
-            float((found[name] - gradient).norm() / gradient.norm())
-            for name, gradient in wanted.items()
-        )
-        < 1e-5
-    )
+
+    def measure(base: PreTrainedModel) -> tuple[float, Gradients, float, Gradients]:
+        prepare_for_trees(base, asked=None, longest=99)
+        model = with_adapter(base)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data *= 0.01  # a trained adapter is small; a large random one is chaotic
+        alone = one_by_one(model, group)
+        return (*alone, *loss_and_gradients(model, forest_batch(group)))
+
+    true_loss, truth, loss, found = measure(precise(smollm2))
+    assert loss == pytest.approx(true_loss, rel=1e-9)
+    assert distance(found, truth) < 1e-9
+    single = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    alone_loss, alone, loss, found = measure(single)
+    assert loss == pytest.approx(alone_loss, rel=1e-5)
+    # how much single precision loses differs between processors
+    noise = distance(alone, truth)
+    assert distance(found, truth) < max(1e-5, 3 * noise)

@@ -22,6 +22,7 @@ from coalm.errors import MissingExtraError, TrainError
 from coalm.train.card import base_license
 from coalm.train.config import TrainConfig
 from coalm.train.folder import RunFolder
+from coalm.train.loop import TrainingLoop
 from coalm.train.run import train
 from coalm.train.trackers import scalars
 
@@ -29,14 +30,26 @@ Configure = Callable[..., TrainConfig]
 Write = Callable[..., Path]
 
 
+BEST = 5
+"""The step at which validation comes out best."""
+
+
 @pytest.fixture
-def overfit(configure: Configure, write: Write) -> Callable[..., TrainConfig]:
-    """A run that learns the opposite of what it is measured on, after a first good step."""
+def overfit(
+    configure: Configure, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., TrainConfig]:
+    """A run whose validation loss falls up to a step and rises after it, on any processor."""
+
     other = write("other.jsonl", [{"instruction": "Repeat.", "input": "one", "output": "xyzzy"}])
+
+    def losses(loop: TrainingLoop) -> dict[str, Any]:
+        return {"eval_loss": 1.0 + abs(loop.progress.step - BEST), "eval_loss_by_skill": {}}
+
+    monkeypatch.setattr(TrainingLoop, "_validate", losses)
 
     def configure_it(*overrides: str) -> TrainConfig:
         return configure(
-            "training.learning_rate=0.2",
+            "training.learning_rate=0.02",
             "training.max_steps=12",
             "training.save_steps=0",
             "training.eval_strategy=steps",
@@ -59,23 +72,19 @@ def test_the_best_weights_are_handed_on(
 ) -> None:
     peft = f"training.use_peft={use_peft}"
     run = train(overfit(peft, "training.load_best_model_at_end=true")).folder
-    best, _ = min(validations(run), key=lambda pair: pair[1])
-    assert 1 <= best < 12
-    assert (run / f"checkpoint-{best}").is_dir()
+    assert (run / f"checkpoint-{BEST}").is_dir()
     short = train(
         overfit(peft, f"training.output_dir={tmp_path / 'last'}", "training.save_steps=1")
     ).folder
     file = "adapter/adapter_model.safetensors" if use_peft == "true" else "model/model.safetensors"
     assert not torch.equal(*(next(iter(load_file(r / file).values())) for r in (run, short)))
-    kept = load_file(run / f"checkpoint-{best}" / Path(file).name)
+    kept = load_file(run / f"checkpoint-{BEST}" / Path(file).name)
     torch.testing.assert_close(load_file(run / file), kept, rtol=0, atol=0)
 
 
 def test_patience_ends_a_run_that_gets_no_better(overfit: Callable[..., TrainConfig]) -> None:
     result = train(overfit("training.early_stopping_patience=2"))
-    losses = [loss for _, loss in validations(result.folder)]
-    best = losses.index(min(losses))
-    assert len(losses) == best + 3 < 12
+    assert [step for step, _ in validations(result.folder)][-1] == BEST + 2
     assert result.trained == result.folder / "adapter"
 
 
