@@ -143,7 +143,7 @@ def test_function_calling_reads_json_schema() -> None:
         ("prompt", "live_relevance_3-3-0#2", "[f()]", "right"),
         ("prompt", "exec_simple_66", "[math_gcd(a=450, b=300)]", "right"),
         ("calls", "exec_simple_66", fenced(("math_gcd", {"a": 450, "b": 300})), "right"),
-        ("prompt", "rest_0", "[requests.get(url='u')]", "right"),
+        ("prompt", "rest_0", "[requests.get(url='u')]", "right (guessed)"),
         ("prompt", "rest_0", "[f()]", "proxy:other_call"),
     ],
 )
@@ -153,7 +153,7 @@ def test_one_turn(style: str, name: str, reply: str, verdict: str) -> None:
     _, conversation = asked(benchmark, sample, [reply])
     found = benchmark.score(sample, conversation)
     assert found.verdict == verdict
-    assert found.values["right"] == (verdict == "right")
+    assert found.values["right"] == verdict.startswith("right")
     assert found.metadata["guessed"] is (name == "rest_0")
 
 
