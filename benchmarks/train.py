@@ -37,18 +37,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from train_samples import encode, keys_of, read_groups
+
 from coalm import jsonl
 from coalm.chat_template import load_tokenizer
 from coalm.config import load_config
 from coalm.engines.gguf import base_model
 from coalm.train.config import TrainConfig
-from coalm.train.dataset import TrainingSample, read_samples
 
 WAYS = ("tree", "packed", "padded", "trl-full", "trl", "trl-packed")
-CASES = {"snips": {"snips": 1}, "sgd": {"sgd": 12}, "mix": {"sgd": 8}}
-"""Groups to draw of the named sources; `mix` fills up with the others in proportion."""
-SAMPLES = {"snips": 256}
-"""Samples to draw where one group has more than enough."""
+CASES = {"snips": 256, "sgd": 140, "mix": 140}
+"""Samples to draw, but for the last group, which stays whole; `mix` is of all sources, in the
+proportion of the file."""
 WANTED = {"snips": 5.0, "sgd": 3.0, "mix": 3.5}
 """Times the samples per second of `trl-full` that trees have to reach."""
 PASS, ACCUMULATED, LENGTH = 2, 16, 4096
@@ -59,41 +59,25 @@ TRL_SAMPLES = {"snips": 96, "sgd": 32, "mix": 32}
 
 def draw(data: Path, case: str) -> list[str]:
     """Lines of `data` that make up a case: whole groups, always the same."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    groups = read_groups(data)
     sizes: dict[str, int] = defaultdict(int)
-    with data.open(encoding="utf-8") as file:
-        for line in file:
-            meta = json.loads(line)["meta"]
-            groups[meta["source"], meta["group"]].append(line)
-            sizes[meta["source"]] += 1
+    for (source, _), lines in groups.items():
+        sizes[source] += len(lines)
+    sources = sorted(sizes) if case == "mix" else [case]
+    every = sum(sizes[source] for source in sources)
     chance = random.Random(7)
-    lines: list[str] = []
-    for source, count in CASES[case].items():
-        keys = sorted(key for key in groups if key[0] == source)
-        for key in chance.sample(keys, count):
-            lines += chance.sample(
-                groups[key], min(len(groups[key]), SAMPLES.get(case, sys.maxsize))
-            )
-    if case == "mix":
-        share = len(lines) / sizes["sgd"]
-        for source in sorted(set(sizes) - {"sgd"}):
-            lines += _proportional(groups, source, round(share * sizes[source]), chance)
-    return lines
-
-
-def _proportional(
-    groups: dict[tuple[str, str], list[str]], source: str, wanted: int, chance: random.Random
-) -> list[str]:
-    keys = sorted(key for key in groups if key[0] == source)
-    chance.shuffle(keys)
-    lines: list[str] = []
-    for key in keys:
-        members = groups[key]
-        missing = wanted - len(lines)
-        lines += members if len(members) <= missing or len(keys) > 99 else members[:missing]
-        if len(lines) >= wanted:
-            break
-    return lines
+    drawn: list[str] = []
+    for source in sources:
+        wanted = len(drawn) + max(1, round(CASES[case] * sizes[source] / every))
+        keys = keys_of(groups, source)
+        chance.shuffle(keys)
+        for key in keys:
+            missing = wanted - len(drawn)
+            if missing <= 0:
+                break
+            few = len(groups[key]) <= CASES[case]
+            drawn += groups[key] if few else chance.sample(groups[key], missing)
+    return drawn
 
 
 def bfloat16_copy() -> Path:
@@ -150,11 +134,7 @@ def measure_trl(path: Path, way: str, lines: Sequence[str], count: int) -> dict[
     from trl import SFTConfig, SFTTrainer
 
     tokenizer = load_tokenizer(path)
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(random.Random(7).sample(list(lines), min(count, len(lines))))
-        file.flush()
-        found = list(read_samples(Path(file.name), tokenizer, max_length=LENGTH))
-    samples = [sample for sample in found if isinstance(sample, TrainingSample)]
+    samples = encode(random.Random(7).sample(list(lines), min(count, len(lines))), LENGTH)
     rows = {
         "input_ids": [sample.token_ids.tolist() for sample in samples],
         "labels": [

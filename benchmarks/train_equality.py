@@ -13,25 +13,22 @@ and of the tensor whose gradient differs most, each against its length.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
-import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from train_samples import encode, keys_of, read_groups
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from coalm.chat_template import load_tokenizer
 from coalm.config import load_config
 from coalm.engines.gguf import base_model
 from coalm.train.attention import prepare_for_trees
 from coalm.train.batches import Batch, forest_batch, padded_batch
 from coalm.train.config import TrainConfig
-from coalm.train.dataset import TrainingSample, read_samples
+from coalm.train.dataset import TrainingSample
 from coalm.train.loss import target_losses
 from coalm.train.model import TrainedModel, load_model
 
@@ -42,24 +39,14 @@ LENGTH = 1300
 
 def groups(data: Path, count: int) -> list[list[TrainingSample]]:
     """The same random groups at every call."""
-    lines: dict[tuple[str, str], list[str]] = defaultdict(list)
-    with data.open(encoding="utf-8") as file:
-        for line in file:
-            meta = json.loads(line)["meta"]
-            lines[meta["source"], meta["group"]].append(line)
+    members = read_groups(data)
     chance = random.Random(11)
-    keys = {source: sorted(key for key in lines if key[0] == source) for source in SHARES}
-    tokenizer = load_tokenizer(base_model())
+    keys = {source: keys_of(members, source) for source in SHARES}
     found: list[list[TrainingSample]] = []
     while len(found) < count:
         source = chance.choices(list(SHARES), list(SHARES.values()))[0]
-        members = lines[chance.choice(keys[source])]
-        drawn = chance.sample(members, min(len(members), chance.randint(2, 3)))
-        with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-            file.writelines(drawn)
-            file.flush()
-            read = list(read_samples(Path(file.name), tokenizer, max_length=LENGTH))
-        group = [sample for sample in read if isinstance(sample, TrainingSample)]
+        lines = members[chance.choice(keys[source])]
+        group = encode(chance.sample(lines, min(len(lines), chance.randint(2, 3))), LENGTH)
         if len(group) > 1:
             found.append(group)
     return found

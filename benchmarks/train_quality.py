@@ -24,15 +24,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from train_samples import encode, keys_of, read_groups
 
-from coalm import jsonl
-from coalm.chat_template import load_tokenizer
 from coalm.config import load_config
 from coalm.engines.gguf import base_model
 from coalm.train.attention import prepare_for_trees
 from coalm.train.batches import Batch, forest_batch, padded_batch
 from coalm.train.config import TrainConfig
-from coalm.train.dataset import TrainingSample, read_samples
+from coalm.train.dataset import TrainingSample
 from coalm.train.loss import SkillTotals, target_losses
 from coalm.train.model import Loaded, load_model
 from coalm.train.order import training_order
@@ -48,21 +47,18 @@ SAMPLES = {"train": {"snips": 1200, "sgd": 800}, "validation": {"snips": 180, "s
 
 def read(folder: Path, part: str) -> list[TrainingSample]:
     """So many samples of each source, dialogues in one piece."""
-    tokenizer = load_tokenizer(base_model())
-    path = folder / f"{part}.jsonl"
-    lines: dict[str, list[str]] = {source: [] for source in SAMPLES[part]}
-    for _, row in jsonl.read(path):
-        if row["meta"]["source"] in lines:
-            lines[row["meta"]["source"]].append(json.dumps(row))
+    groups = read_groups(folder / f"{part}.jsonl")
     found: list[TrainingSample] = []
     for source, wanted in SAMPLES[part].items():
-        drawn = lines[source] if source == "sgd" else random.Random(5).sample(lines[source], wanted)
-        drawn.sort(key=lambda line: json.loads(line)["meta"]["group"])
-        few = Path(f"{path}.{source}.few")
-        few.write_text("\n".join(drawn[: 8 * wanted]) + "\n", encoding="utf-8")
-        read = read_samples(few, tokenizer, max_length=LENGTH)
-        found += [sample for sample in read if isinstance(sample, TrainingSample)][:wanted]
-        few.unlink()
+        some: list[TrainingSample] = []
+        for key in keys_of(groups, source):
+            lines = groups[key]
+            if len(lines) > wanted:
+                lines = random.Random(5).sample(lines, wanted)
+            some += encode(lines, LENGTH)
+            if len(some) >= wanted:
+                break
+        found += some[:wanted]
     return found
 
 

@@ -109,3 +109,18 @@ class ChatTurn(NamedTuple):
 
 Prompt: TypeAlias = tuple[ChatTurn, ...]
 """What an engine takes: plain chat that ends where the assistant has to speak."""
+
+
+class GuidedPrompt(tuple[ChatTurn, ...]):
+    """A prompt whose answer has to follow a grammar; see `coalm.formats.grammar`.
+
+    To engines that do not guide it is a plain prompt.
+    """
+
+    grammar: str
+
+    def __new__(cls, turns: Prompt, grammar: str) -> GuidedPrompt:
+        """`turns` with their grammar."""
+        made = super().__new__(cls, turns)
+        made.grammar = grammar
+        return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,7 +21,8 @@ from coalm.engines.config import InferConfig, VllmConfig
 from coalm.engines.hf import HfEngine
 from coalm.engines.vllm import VllmEngine
 from coalm.errors import ContextError, EngineError
-from coalm.types import ChatTurn, Prompt
+from coalm.formats import get_format
+from coalm.types import ChatTurn, GuidedPrompt, Prompt, ToolSchema
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
 
@@ -114,6 +116,27 @@ def test_copies_of_a_prompt_are_drawn_apart_and_again(engine: VllmEngine) -> Non
     found = engine.generate([PROMPTS[0]] * 3, params)
     assert len({one.token_ids for one in found}) > 1
     assert engine.generate([PROMPTS[0]] * 3, params) == found
+
+
+def test_a_guided_answer_keeps_to_its_grammar(engine: VllmEngine) -> None:
+    weather = ToolSchema(
+        name="weather",
+        parameters={
+            "type": "object",
+            "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer"}},
+            "required": ["city"],
+        },
+    )
+    form = get_format("json_calls")
+    guided = GuidedPrompt(PROMPTS[0], form.grammar([weather]))
+    found, plain = engine.generate([guided, PROMPTS[0]], SamplingParams(max_new_tokens=60))
+    assert plain == engine.generate([PROMPTS[0]], SamplingParams(max_new_tokens=60))[0]
+    call = r'\{"name": "weather", "arguments": \{"city": "(Oslo|Rome)"(, "days": -?\d+)?\}\}'
+    whole = re.compile(rf"```\n\[({call}(, {call})*)?\]\n```")
+    if found.finish_reason == "stop":
+        assert whole.fullmatch(found.text)
+    else:  # a random model goes on with digits or calls until it is cut off
+        assert re.match(rf'```\n\[({call}, )*\{{"name": "weather", "arguments"', found.text)
 
 
 def test_what_cannot_be_loaded_says_why(tmp_path: Path, wide_model: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 
 from coalm.agent.react import LIMITS, Limits
 from coalm.agent.session import AgentSession
@@ -15,7 +16,7 @@ from coalm.engines.scripted import ScriptedEngine
 from coalm.errors import FormatError
 from coalm.formats.base import AlpacaPrompt
 from coalm.tools import Toolbox
-from coalm.types import ChatTurn, Conversation, Message, Prompt
+from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolSchema
 
 
 def replay(recorded: Conversation, session: AgentSession) -> Conversation:
@@ -68,6 +69,9 @@ class _Record:
 
     def parse(self, text: str) -> Message:
         return self._said[int(text)]
+
+    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+        return "start: /[0-9]+/"
 
 
 def show_changes(before: Conversation, after: Conversation) -> str:

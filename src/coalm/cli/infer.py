@@ -52,7 +52,9 @@ def infer(
     if source and output:
         from coalm.formats import get_format
 
-        _answer_file(source, output, loaded, get_format(prompt_format.value, prompts))
+        guided = loaded.generation.guided
+        chosen = get_format(prompt_format.value, prompts, guided=guided)
+        _answer_file(source, output, loaded, chosen)
         return
     from coalm.cli.screen import Screen
     from coalm.tools import Toolbox

@@ -263,7 +263,9 @@ def _session(
     opening: Opening,
     conversation: Conversation | None,
 ) -> Generator[AgentSession]:
-    prompt_format = get_format(opening.prompt_format, opening.prompts)
+    prompt_format = get_format(
+        opening.prompt_format, opening.prompts, guided=config.generation.guided
+    )
     with screen.waiting():
         engine = load_engine(config)
     with closing(engine):

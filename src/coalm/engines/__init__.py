@@ -18,6 +18,9 @@ ENGINES = {
 }
 """Name to class; a class is made by its `from_config(config)`. The name is also its extra."""
 
+GUIDING = ("hf", "vllm")
+"""Engines that keep to the grammar of a `GuidedPrompt`."""
+
 
 def load_engine(config: InferConfig) -> Engine:
     """The engine and model that an inference file asks for, ready to generate.
@@ -30,6 +33,11 @@ def load_engine(config: InferConfig) -> Engine:
     if name not in ENGINES:
         raise EngineError(f"coalm has no engine {name!r} yet; use one of: {', '.join(ENGINES)}")
     module, _, cls = ENGINES[name].rpartition(".")
+    if config.generation.guided and name not in GUIDING:
+        raise EngineError(
+            f"the engine {name!r} cannot guide calls; use {', '.join(GUIDING)}, or leave out "
+            "generation.guided"
+        )
     try:
         engine_class = getattr(importlib.import_module(module), cls)
     except ModuleNotFoundError as e:

@@ -130,6 +130,8 @@ class GenerationConfig(ConfigModel):
     """Draw from the smallest set of tokens with this much probability; None is all of them."""
     seed: int | None = None
     """Makes sampled answers repeatable."""
+    guided: bool = False
+    """Calls can always be read and fit their tools: engines `hf` and `vllm` write nothing else."""
     stop_strings: tuple[str, ...] | None = None
     """The answer ends before the first of these texts, in addition to those of the format."""
 

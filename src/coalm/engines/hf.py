@@ -23,7 +23,7 @@ from coalm.engines.hf_batch import LOOKAHEAD, Batch, Request
 from coalm.engines.hf_cache import StripPool
 from coalm.engines.hf_model import LoadedModel, load_model
 from coalm.errors import ContextError, EngineError, TemplateError
-from coalm.types import Prompt
+from coalm.types import GuidedPrompt, Prompt
 
 _ATTENTION = (None, "sdpa")
 
@@ -211,4 +211,5 @@ def _request(
         prompt_length=len(ids),
         end=min(len(ids) + params.max_new_tokens, loaded.max_length),
         numbers=random.Random(seed),
+        guide=loaded.guides.make(prompt.grammar) if isinstance(prompt, GuidedPrompt) else None,
     )

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, SamplingParams, Usage
 from coalm.engines.hf_attention import forward
 from coalm.engines.hf_cache import Strip, StripPool, shared_length
+from coalm.engines.hf_guide import Guide
 from coalm.engines.hf_model import LoadedModel
 from coalm.engines.hf_sampling import choose
 from coalm.engines.stops import find_stop
@@ -46,6 +48,8 @@ class Request:
     """Length at which the limit of new tokens or the context is reached."""
     numbers: random.Random
     """Where its samples come from."""
+    guide: Guide | None = None
+    """What the answer has to follow."""
     strip: Strip | None = None
     """Its keys and values while it runs."""
 
@@ -93,12 +97,15 @@ class Batch:
             yield from self._shrink(e)
             return
         chosen = [new[at][0] for at in ready]
+        if any(request.guide for request in chosen):
+            rows = zip(scores, chosen, strict=True)
+            scores = torch.stack([_guided(row, request) for row, request in rows])
         tokens = choose(scores, self._params, [request.numbers for request in chosen])
         for request, token in zip(chosen, tokens, strict=True):
-            request.ids.append(token)
-            if self._is_done(request):
+            outcome = self._go_on(request, token)
+            if outcome:
                 self._leave(request)
-                yield Answer(request.place, self._completion(request))
+                yield Answer(request.place, outcome)
 
     def close(self) -> None:
         """Drop all requests; what they have computed stays in the pool."""
@@ -174,6 +181,20 @@ class Batch:
             self._put_off(self._running[-1])
         self._pool.clear()
 
+    def _go_on(self, request: Request, token: int) -> Completion | EngineError | None:
+        """Add a token, and those that have to follow it; what the answer is when it is done."""
+        if (done := self._add(request, token)) or request.guide is None:
+            return done
+        try:
+            forced = request.guide.accept(token)
+        except EngineError as e:
+            return e
+        return next(filter(None, (self._add(request, one) for one in forced)), None)
+
+    def _add(self, request: Request, token: int) -> Completion | None:
+        request.ids.append(token)
+        return self._completion(request) if self._is_done(request) else None
+
     def _is_done(self, request: Request) -> bool:
         if request.ids[-1] in self._loaded.stop_ids or len(request.ids) == request.end:
             return True
@@ -194,6 +215,13 @@ class Batch:
             finish_reason="stop" if ended else "length",
             usage=Usage(request.prompt_length, len(ids)),
         )
+
+
+def _guided(scores: Tensor, request: Request) -> Tensor:
+    if request.guide is None:
+        return scores
+    left, room = request.end - len(request.ids), request.end - request.prompt_length
+    return request.guide.masked(scores, left, room)
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

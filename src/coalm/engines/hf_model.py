@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from coalm.chat_template import load_tokenizer, stop_token
 from coalm.engines.gguf import resolve_model
 from coalm.engines.hf_attention import use_packed_attention
+from coalm.engines.hf_guide import Guides
 from coalm.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class LoadedModel(NamedTuple):
     """Tokens that end an answer."""
     max_length: int
     """Tokens of prompt and answer together."""
+    guides: Guides
 
 
 def load_model(
@@ -64,12 +66,14 @@ def load_model(
         loaded = _merge_adapter(loaded, adapter)
     loaded.eval()
     use_packed_attention(loaded)
+    stop_ids = _stop_ids(loaded, tokenizer)
     return LoadedModel(
         name=str(model),
         model=loaded,
         tokenizer=tokenizer,
-        stop_ids=_stop_ids(loaded, tokenizer),
+        stop_ids=stop_ids,
         max_length=_context(loaded, max_length),
+        guides=Guides(tokenizer, stop_ids, loaded.config.get_text_config().vocab_size),
     )
 
 

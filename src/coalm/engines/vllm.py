@@ -2,6 +2,7 @@
 
 vLLM batches and caches prefixes itself. Token ids go in, made by `chat_template`; the text that
 comes out is decoded here, as in the hf engine, so that stop texts end an answer in the same place.
+The grammars of guided prompts go to llguidance, as they do there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from coalm.engines.config import InferConfig, VllmConfig
 from coalm.engines.gguf import resolve_model
 from coalm.engines.stops import find_stop
 from coalm.errors import ContextError, EngineError, TemplateError
-from coalm.types import Prompt
+from coalm.types import GuidedPrompt, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,6 +54,8 @@ class _Request(NamedTuple):
     room: int
     """Tokens that may be generated."""
     seed: int | None
+    grammar: str | None
+    """What the answer has to follow."""
 
 
 class VllmEngine:
@@ -115,6 +118,7 @@ class VllmEngine:
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 quantization=settings.quantization,
                 enforce_eager=settings.enforce_eager,
+                structured_outputs_config={"backend": "guidance"},
                 **options,
             )
         except (OSError, ValueError, RuntimeError) as e:
@@ -253,6 +257,7 @@ class VllmEngine:
             ids,
             min(params.max_new_tokens, self.max_length - len(ids)),
             _seed(params.seed, copies[tuple(ids)], ids),
+            prompt.grammar if isinstance(prompt, GuidedPrompt) else None,
         )
 
     def _params(self, request: _Request, params: SamplingParams) -> Any:
@@ -265,6 +270,8 @@ class VllmEngine:
             stop_token_ids=sorted(self._stop_ids),
             include_stop_str_in_output=True,
             output_kind=_sampling.RequestOutputKind.FINAL_ONLY,
+            structured_outputs=request.grammar
+            and _sampling.StructuredOutputsParams(grammar=request.grammar),
         )
 
     def _completion(self, request: _Request, output: Any, params: SamplingParams) -> Completion:

@@ -33,8 +33,10 @@ def load_task(config: EvalConfig) -> Task:
 
     Raises:
         FormatError: its instruction file cannot be used.
+        EvalError: its prompts are fixed texts, and answers are to be guided.
     """
-    return _task_class(config.task)(getattr(config, config.task))
+    section, guided = getattr(config, config.task), config.generation.guided
+    return _task_class(config.task)(section, guided=guided)
 
 
 def list_tasks() -> dict[str, str]:

@@ -60,8 +60,9 @@ class HeldOut:
     main_value = "right"
     groups: Mapping[str, str] = _SKILLS
 
-    def __init__(self, config: HeldOutConfig) -> None:
+    def __init__(self, config: HeldOutConfig, *, guided: bool = False) -> None:
         self._path = config.path
+        self._guided = guided
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ class HeldOut:
 
     def rollout(self, sample: Sample) -> Rollout:
         """See `Task.rollout`: one prompt, one answer."""
-        form = _format_of(sample.conversation)
+        form = self._format_of(sample.conversation)
         completion = yield form.render(sample.conversation)
         return sample.conversation.extended(form.parse(completion.text))
 
@@ -126,6 +127,9 @@ class HeldOut:
         names = {str(sample.conversation.meta.get("format")) for sample in self._samples}
         return [get_format(name) for name in sorted(names)]
 
+    def _format_of(self, conversation: Conversation) -> PromptFormat:
+        return get_format(str(conversation.meta.get("format")), guided=self._guided)
+
     @cached_property
     def _samples(self) -> list[Sample]:
         return [_sample(self._path, number, row) for number, row in jsonl.read(self._path)]
@@ -150,7 +154,3 @@ def _sample(path: Path, number: int, row: Mapping[str, JsonValue]) -> Sample:
         conversation=record.model_copy(update={"messages": record.messages[:-1]}),
         target=record.messages[-1].model_dump(mode="json"),
     )
-
-
-def _format_of(conversation: Conversation) -> PromptFormat:
-    return get_format(str(conversation.meta.get("format")))

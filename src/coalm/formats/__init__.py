@@ -8,6 +8,7 @@ from pathlib import Path
 
 from coalm.errors import FormatError
 from coalm.formats.base import AlpacaPrompt, PromptFormat
+from coalm.formats.guided import GuidedFormat
 
 __all__ = ["FORMATS", "AlpacaPrompt", "PromptFormat", "get_format"]
 
@@ -20,8 +21,15 @@ FORMATS = {
 
 
 @cache
-def get_format(name: str, instructions: Path | None = None) -> PromptFormat:
-    """The format called `name`, with the instruction text of a file of yours if one is given.
+def get_format(
+    name: str, instructions: Path | None = None, *, guided: bool = False
+) -> PromptFormat:
+    """The format called `name`.
+
+    Args:
+        name: One of `FORMATS`.
+        instructions: A file with an instruction text of yours.
+        guided: Its prompts carry the grammar of their calls, for engines that guide.
 
     Raises:
         FormatError: no such format, or the instruction file cannot be used.
@@ -29,4 +37,5 @@ def get_format(name: str, instructions: Path | None = None) -> PromptFormat:
     if name not in FORMATS:
         raise FormatError(f"no prompt format {name!r}; there are: {', '.join(FORMATS)}")
     module, _, cls = FORMATS[name].rpartition(".")
-    return getattr(importlib.import_module(module), cls)(instructions)
+    plain: PromptFormat = getattr(importlib.import_module(module), cls)(instructions)
+    return GuidedFormat(plain) if guided else plain

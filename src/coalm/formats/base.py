@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from coalm.errors import FormatError
-from coalm.types import ChatTurn, Conversation, Message, Prompt
+from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolSchema
 
 
 class AlpacaPrompt(NamedTuple):
@@ -121,4 +121,14 @@ class PromptFormat(Protocol):
 
     def parse(self, text: str) -> Message:
         """The assistant message that `text` stands for; never raises on model text."""
+        ...
+
+    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+        """What an answer may look like so that its calls can be read and fit the tools on offer.
+
+        See `coalm.formats.grammar`. Text around calls stays free.
+
+        Raises:
+            FormatError: the format cannot write the name of a tool or of a parameter.
+        """
         ...

@@ -7,7 +7,7 @@ and leading digits (ToolACE, function masking); only the signs of the notation i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import JsonValue
 
@@ -26,11 +26,20 @@ def write_call(call: ToolCall) -> str:
     """
     if call.error is not None:
         raise FormatError(f"call that did not parse cannot be rendered: {call.raw!r}")
-    for name in (call.name, *call.arguments):
-        if not _NAME.fullmatch(name):
-            raise FormatError(f"name {name!r} cannot be written as a Python-style call")
+    check_names((call.name, *call.arguments))
     pairs = (f"{name}={write_value(value)}" for name, value in call.arguments.items())
     return f"{call.name}({', '.join(pairs)})"
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of functions and arguments that the notation has no way to write.
+
+    Raises:
+        FormatError: a name holds a notation sign.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise FormatError(f"name {name!r} cannot be written as a Python-style call")
 
 
 def write_calls(calls: Sequence[ToolCall]) -> str:

@@ -10,12 +10,14 @@ with a JSON list of such objects for several domains, and `[]` for none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
+from coalm.formats.grammar import MOST_CALLS, json_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json
 from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
@@ -66,6 +68,14 @@ class DstFormat:
         """See `PromptFormat.parse`; the label may be missing."""
         body = well_formed(text).strip()
         return _parse_body(body.removeprefix(_LABEL).strip())
+
+    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+        """See `PromptFormat.grammar`; there is no text around the states."""
+        grammar, state = json_calls(tools, "domain", "slot_values")
+        if not tools:
+            return grammar.text(f'"{_LABEL} []"')
+        states = grammar.listed(state, "[", "]", MOST_CALLS)
+        return grammar.text(f'"{_LABEL} " ({state} | {states})')
 
 
 def _domain_line(tool: ToolSchema) -> str:

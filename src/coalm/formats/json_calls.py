@@ -11,17 +11,19 @@ and an empty list when no function fits. Words before the block are kept as the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
+from coalm.formats.grammar import MOST_CALLS, json_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json
 from coalm.formats.tool_text import json_list
 from coalm.memo import Memo
-from coalm.types import Conversation, Message, Prompt, ToolCall
+from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
 
 _FENCE = "```"
 
@@ -73,6 +75,12 @@ class JsonCallsFormat:
                 return Message(role="assistant", content=text)
             failed = ToolCall(raw=body, error=str(e))
             return Message(role="assistant", content=content, tool_calls=(failed,))
+
+    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+        """See `PromptFormat.grammar`; there is no text around the calls."""
+        grammar, call = json_calls(tools)
+        calls = grammar.listed(call, "[", "]", MOST_CALLS) if tools else '"[]"'
+        return grammar.text(f'"{_FENCE}\\n" {calls} "\\n{_FENCE}"')
 
 
 def _query_line(message: Message) -> str:

@@ -8,18 +8,25 @@ is no such list as a whole is prose.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
 from coalm.formats.calls import read_calls, write_calls
+from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, python_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import unambiguous, well_formed
 from coalm.formats.tool_text import json_list
-from coalm.types import Conversation, Message, Prompt, ToolCall
+from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
 
 _CALL_LIKE = re.compile(r"\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,\n]*\(")
 _FENCED = re.compile(r"```[a-zA-Z_]*\n(.*?)\n?```", re.DOTALL)
+
+# without brackets and fences no text can be read as a call
+_PROSE = rf"""
+PROSE: /[^\[(`\s][^\[(`]{{0,{TEXT_CHARS}}}/
+"""
 
 
 class PythonCallsFormat:
@@ -74,6 +81,12 @@ class PythonCallsFormat:
         if _CALL_LIKE.match(body):
             return Message(role="assistant", tool_calls=(ToolCall(raw=text, error=problem),))
         return Message(role="assistant", content=text)
+
+    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+        """See `PromptFormat.grammar`; an answer is calls or a text without brackets."""
+        grammar, call = python_calls(tools)
+        calls = grammar.listed(call, "[", "]", MOST_CALLS) if tools else '"[]"'
+        return grammar.text(f"{calls} | PROSE") + _PROSE
 
 
 def _line(message: Message) -> str:

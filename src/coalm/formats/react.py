@@ -16,21 +16,29 @@ can pose as another part of the turn.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from coalm.errors import FormatError, ParseError
 from coalm.formats.base import AlpacaPrompt, is_open, one_turn, split_turn
 from coalm.formats.calls import read_calls, write_calls
+from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, python_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.text import well_formed
 from coalm.formats.tool_text import signature_list
 from coalm.memo import Memo
-from coalm.types import Conversation, Message, Prompt, ToolCall
+from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
 
 _LABELS = "Thought|Action|Observation|System|User"
 _LABEL = re.compile(rf"^({_LABELS})(?: \d+)?:", re.MULTILINE)
 _TO_GUARD = re.compile(rf"\n(\\*(?:{_LABELS})(?: \d+)?:)")
 _GUARDED = re.compile(rf"\n\\(\\*(?:{_LABELS})(?: \d+)?:)")
+
+# a line of a reply that could begin with a label could also end the reply
+_TEXTS = rf"""
+LINE: /[^\n]{{1,{TEXT_CHARS}}}/
+REPLY: /[^\n]{{1,{TEXT_CHARS}}}(\n([^\nTAOSU\\][^\n]{{0,{TEXT_CHARS}}})?){{0,30}}/
+"""
 
 
 class ReactFormat:
@@ -100,6 +108,14 @@ class ReactFormat:
             content="\n".join(replies),
             tool_calls=tuple(calls),
         )
+
+    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+        """See `PromptFormat.grammar`."""
+        grammar, call = python_calls(tools)
+        says = '"System: " REPLY'
+        if tools:
+            says = f'({says} | "Action: " {call} (", " {call}){{0,{MOST_CALLS - 1}}})'
+        return grammar.text(f'("Thought: " LINE "\\n")? {says}') + _TEXTS
 
 
 def _part(label: str, body: str) -> str:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from coalm.agent.rollout import Rollout
 from coalm.config import ConfigModel
+from coalm.errors import EvalError
 from coalm.evals.apibank.data import (
     Form,
     Level,
@@ -94,9 +95,11 @@ class ApiBank:
     main_value = "exact call"
     stop: tuple[str, ...] = ()
 
-    def __init__(self, config: ApiBankConfig) -> None:
+    def __init__(self, config: ApiBankConfig, *, guided: bool = False) -> None:
         self._config = config
-        self._format = get_format("json_calls", config.instructions)
+        if guided and config.form == "hammer":
+            raise EvalError("apibank: Hammer's prompts leave answers free; set form: original")
+        self._format = get_format("json_calls", config.instructions, guided=guided)
 
     def provenance(self) -> dict[str, JsonValue]:
         """See `Task.provenance`."""

@@ -22,7 +22,7 @@ from pydantic import Field, JsonValue, field_validator
 from coalm import assets
 from coalm.agent.rollout import Rollout
 from coalm.config import ConfigModel
-from coalm.errors import ParseError
+from coalm.errors import EvalError, ParseError
 from coalm.evals.base import Sample, Score
 from coalm.evals.bfcl.categories import CATEGORIES, PARTS
 from coalm.evals.bfcl.data import ASSET, KNOWN_FAULTS, WHEEL, Entry, load_category
@@ -84,13 +84,15 @@ class Bfcl:
     main_value = "right"
     stop: tuple[str, ...] = ()
 
-    def __init__(self, config: BfclConfig) -> None:
+    def __init__(self, config: BfclConfig, *, guided: bool = False) -> None:
         self._config = config
+        if guided and config.style == "prompt":
+            raise EvalError("bfcl: the official prompts leave answers free; set bfcl.style: calls")
         guesses = any(CATEGORIES[name].retired for name in self._categories)
         self.main_figures: Sequence[str] = MAIN_FIGURES if guesses else MAIN_FIGURES[:-1]
         calling = config.style == "calls"
         self.dialogues = Dialogues(
-            get_format(config.format, config.instructions) if calling else None
+            get_format(config.format, config.instructions, guided=guided) if calling else None
         )
 
     def provenance(self) -> dict[str, JsonValue]:
@@ -119,7 +121,7 @@ class Bfcl:
         guessed = entry.category.retired and not offline
         return Score(
             values=values(entry.category, verdict.valid, guessed=guessed, offline=offline),
-            verdict=verdict.error_type or "right",
+            verdict=verdict.error_type or ("right (guessed)" if guessed else "right"),
             explanation=explanation,
             metadata={
                 "decoded": self._decoded(entry, conversation),

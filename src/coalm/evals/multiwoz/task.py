@@ -96,11 +96,12 @@ class MultiWoz:
     about = "MultiWOZ 2.4: a live agent with tools over 999 dialogues, or state tracking alone"
     groups: Mapping[str, str] = _GROUPS
 
-    def __init__(self, config: MultiWozConfig) -> None:
+    def __init__(self, config: MultiWozConfig, *, guided: bool = False) -> None:
         self._config = config
         texts = config.instructions or _PROMPTS / f"{config.format}.txt"
-        self._format = get_format(config.format, texts)
-        self._state_format = get_format("dst", config.state_instructions or _PROMPTS / "dst.txt")
+        self._format = get_format(config.format, texts, guided=guided)
+        state_texts = config.state_instructions or _PROMPTS / "dst.txt"
+        self._state_format = get_format("dst", state_texts, guided=guided)
         self._prompts_states = config.mode == "states" or config.states == "prompt"
         simulated = config.mode == "agent" and config.user == "simulated"
         self._user = (
