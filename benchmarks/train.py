@@ -7,8 +7,8 @@ Usage:
 
 Cases: `snips` (sentences below one long instruction), `sgd` (whole dialogues, a sample a turn),
 `mix` (every source in the proportion of the file). Ways to train a LoRA adapter of rank 16 on
-SmolLM2-135M, bfloat16, on the CPU, with gradient checkpointing and two samples a pass, as Oumi's
-CoALM recipes ask for it (the 405B's two; sixteen of the 8B's do not fit here):
+SmolLM2-135M, bfloat16, on the CPU, with gradient checkpointing and four samples a padded pass (the
+sixteen of Oumi's 8B recipe do not fit here):
 
     tree, packed, padded   `coalm train` with that training.batching
     trl-full               TRL's SFTTrainer, padded, logits of every token: what Oumi's recipes run
@@ -16,10 +16,10 @@ CoALM recipes ask for it (the 405B's two; sixteen of the 8B's do not fit here):
     trl-packed             the same with TRL's own packing
 
 All load a copy of the model in bfloat16: read from its float32 file, loading takes more memory
-than some ways to train. Every measurement is a process of its own: samples a second without the
-first step, which warms up, and the largest resident set of the whole process. The ways of coalm
-train every sample of a case, in whole groups; TRL a random part of them (`--samples`), since its
-rate depends on lengths only.
+than some ways to train. Every measurement is a process of its own, which reads no other samples:
+samples a second without the first step, which warms up, and the largest resident set of the whole
+process. The ways of coalm train every sample of a case, in whole groups; TRL a random part of them
+(`--samples`), since its rate depends on lengths only.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ CASES = {"snips": 256, "sgd": 140, "mix": 140}
 proportion of the file."""
 WANTED = {"snips": 5.0, "sgd": 3.0, "mix": 3.5}
 """Times the samples per second of `trl-full` that trees have to reach."""
-PASS, ACCUMULATED, LENGTH = 2, 16, 4096
-ROW = {"snips": 1400, "sgd": 4096, "mix": 4096}
-"""Tokens of a row of trees: little more than the largest tree that a case has."""
+PASS, ACCUMULATED, LENGTH = 4, 8, 4096
+TREE = {"snips": (32, 2600), "sgd": (16, 4096), "mix": (16, 4096)}
+"""Most samples of a group in a step (`sgd`, `mix`: the default), and tokens of a row of trees:
+little more than the largest tree that a case has."""
 TRL_SAMPLES = {"snips": 96, "sgd": 32, "mix": 32}
 
 
@@ -95,14 +96,15 @@ def bfloat16_copy() -> Path:
     return copy
 
 
-def measure_coalm(model: Path, way: str, lines: Sequence[str], row: int) -> dict[str, Any]:
+def measure_coalm(model: Path, way: str, lines: Sequence[str], case: str) -> dict[str, Any]:
     """`coalm train` over all the lines, once."""
     from coalm.train.run import train
 
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.jsonl"
         data.write_text("".join(lines), encoding="utf-8")
-        rows = [f"training.row_tokens={row}"] if way != "padded" else []
+        samples, tokens = TREE[case]
+        rows = [f"training.row_tokens={tokens}", f"training.group_samples={samples}"]
         words = [
             f"model.model_name={model}",
             f"model.model_max_length={LENGTH}",
@@ -115,7 +117,7 @@ def measure_coalm(model: Path, way: str, lines: Sequence[str], row: int) -> dict
             f"training.gradient_accumulation_steps={ACCUMULATED}",
             "training.enable_gradient_checkpointing=true",
             f"training.batching={way}",
-            *rows,
+            *(rows if way != "padded" else ()),
         ]
         config = load_config(TrainConfig, None, words).config
         result = train(config)
@@ -159,7 +161,7 @@ def measure_trl(path: Path, way: str, lines: Sequence[str], count: int) -> dict[
             output_dir=folder,
             num_train_epochs=1,
             per_device_train_batch_size=1 if way == "trl-packed" else PASS,
-            gradient_accumulation_steps=1 if way == "trl-packed" else 4,
+            gradient_accumulation_steps=1 if way == "trl-packed" else 2,
             gradient_checkpointing=True,
             gradient_checkpointing_kwargs={"use_reentrant": False},
             packing=way == "trl-packed",
@@ -186,13 +188,13 @@ def measure_trl(path: Path, way: str, lines: Sequence[str], count: int) -> dict[
     return {"samples": timed, "seconds": ended[-1] - ended[0], "steps": steps}
 
 
-def measure(data: Path, case: str, way: str, count: int) -> dict[str, Any]:
+def measure(drawn: Path, case: str, way: str, count: int) -> dict[str, Any]:
     """One measurement in this process."""
-    lines, model = draw(data, case), bfloat16_copy()
+    lines, model = drawn.read_text(encoding="utf-8").splitlines(keepends=True), bfloat16_copy()
     if way.startswith("trl"):
         result = measure_trl(model, way, lines, count)
     else:
-        result = measure_coalm(model, way, lines, ROW[case])
+        result = measure_coalm(model, way, lines, case)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rate = result["samples"] / result["seconds"]
     return {"case": case, "way": way, **result, "rate": rate, "gigabytes": peak}
@@ -227,21 +229,24 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--way", choices=WAYS, action="append")
     parser.add_argument("--samples", type=int, help="samples that TRL trains")
-    parser.add_argument("--here", action="store_true", help="measure in this very process")
+    parser.add_argument("--here", action="store_true", help="DATA are the samples of one case")
     asked = parser.parse_args()
-    for case in asked.case or CASES:
-        for way in asked.way or WAYS if asked.data else ():
-            if asked.here:
-                row = measure(asked.data, case, way, asked.samples or TRL_SAMPLES[case])
-                with asked.rows.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-            else:
-                words = [sys.argv[0], str(asked.data), "--rows", str(asked.rows), "--here"]
+    if asked.here:
+        case, way = asked.case[0], asked.way[0]
+        row = measure(asked.data, case, way, asked.samples or TRL_SAMPLES[case])
+        with asked.rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for case in asked.case or CASES if asked.data else ():
+            drawn = Path(folder) / f"{case}.jsonl"
+            drawn.write_text("".join(draw(asked.data, case)), encoding="utf-8")
+            for way in asked.way or WAYS:
+                words = [sys.argv[0], str(drawn), "--rows", str(asked.rows), "--here"]
                 words += ["--case", case, "--way", way]
                 words += ["--samples", str(asked.samples)] if asked.samples else []
                 subprocess.run([sys.executable, *words], check=True)
-    if not asked.here:
-        show([json.loads(line) for line in asked.rows.read_text(encoding="utf-8").splitlines()])
+    show([json.loads(line) for line in asked.rows.read_text(encoding="utf-8").splitlines()])
 
 
 if __name__ == "__main__":

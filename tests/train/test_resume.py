@@ -98,7 +98,7 @@ def one_thread() -> Iterator[None]:
     ("use_peft", "batching", "kills", "weights"),
     [
         ("true", "padded", 5, "adapter/adapter_model.safetensors"),
-        ("true", "tree", 5, "adapter/adapter_model.safetensors"),
+        ("true", "tree", 10, "adapter/adapter_model.safetensors"),
         ("false", "tree", 3, "model/model.safetensors"),
     ],
 )

@@ -30,14 +30,17 @@ _ATTENTION = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token sees others through attention and through nothing else."""
 
 
-def prepare_for_trees(model: TrainedModel, *, asked: str | None, longest: int) -> None:
+def prepare_for_trees(
+    model: TrainedModel, *, asked: str | None, longest: int, device: torch.device | None = None
+) -> None:
     """Choose how `model` is to see rows of trees.
 
     Args:
-        model: on the device where it is trained.
+        model: what is to be trained.
         asked: `model.attn_implementation`. None takes FlexAttention on a GPU; `sdpa` takes a mask
             there. Without a GPU both go chain by chain.
         longest: tokens of the longest sample.
+        device: where it computes, if its weights are kept elsewhere.
 
     Raises:
         ConfigError: the model passes something from token to token that no mask stops, or the
@@ -46,7 +49,7 @@ def prepare_for_trees(model: TrainedModel, *, asked: str | None, longest: int) -
     base = base_model_of(model)
     _require_positions(base)
     _require_full_attention(base, longest)
-    on_gpu = base.device.type == "cuda"
+    on_gpu = (device or base.device).type == "cuda"
     chosen = asked or (_FLEX if on_gpu else "sdpa")
     if chosen not in ("sdpa", "eager", _FLEX):
         raise ConfigError(

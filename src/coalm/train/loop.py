@@ -72,6 +72,7 @@ class TrainingLoop:
                 loaded.model,
                 asked=config.model.attn_implementation,
                 longest=longest([*samples, *validation]),
+                device=loaded.device,
             )
         epochs = self._config.num_train_epochs
         limit = self._config.max_steps
