@@ -97,7 +97,7 @@ def load_tokenizer(
         from transformers import AutoTokenizer
     except ModuleNotFoundError as e:
         raise MissingExtraError("transformers", "hf") from e
-    template = None if chat_template is None else _template_text(chat_template)
+    template = None if chat_template is None else template_text(chat_template)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as e:
@@ -114,7 +114,12 @@ def load_tokenizer(
     return tokenizer
 
 
-def _template_text(name: str) -> str:
+def template_text(name: str) -> str:
+    """The Jinja text of one of `template_names`, or of a file.
+
+    Raises:
+        TemplateError: there is no such template.
+    """
     if name in template_names():
         return (_FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
     try:

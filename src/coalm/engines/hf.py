@@ -22,6 +22,8 @@ from coalm.engines.config import InferConfig
 from coalm.engines.hf_batch import LOOKAHEAD, Batch, Request
 from coalm.engines.hf_cache import StripPool
 from coalm.engines.hf_model import LoadedModel, load_model
+from coalm.engines.hf_text import GrowingText
+from coalm.engines.streams import Job, Piece
 from coalm.errors import ContextError, EngineError, TemplateError
 from coalm.types import GuidedPrompt, Prompt
 
@@ -120,7 +122,7 @@ class HfEngine:
         ]
         requests.sort(key=lambda request: request.ids)  # neighbours share as much as they can
         found: dict[int, Completion] = {}
-        for place, outcome in self._run(loaded, requests, params):
+        for place, outcome in _whole(self._run(loaded, requests)):
             if isinstance(outcome, EngineError):
                 raise outcome
             found[place] = outcome
@@ -129,7 +131,12 @@ class HfEngine:
     def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
         """See `StreamingEngine.answers`."""
         loaded = self._open()
-        return self._run(loaded, _requests(loaded, prompts, params), params)
+        return _whole(self._run(loaded, _requests(loaded, prompts, params)))
+
+    def stream(self, jobs: Iterable[Job | None]) -> Iterator[Piece | Answer]:
+        """See `TokenEngine.stream`."""
+        loaded = self._open()
+        return self._run(loaded, _job_requests(loaded, jobs))
 
     def _open(self) -> LoadedModel:
         if self._loaded is None:
@@ -137,13 +144,10 @@ class HfEngine:
         return self._loaded
 
     def _run(
-        self,
-        loaded: LoadedModel,
-        requests: Iterable[Request | Answer | None],
-        params: SamplingParams,
-    ) -> Iterator[Answer]:
+        self, loaded: LoadedModel, requests: Iterable[Request | Answer | None]
+    ) -> Iterator[Piece | Answer]:
         """Answer requests as they come; what is an answer already is passed on."""
-        batch = Batch(loaded, self._pool, params, self._batch_size)
+        batch = Batch(loaded, self._pool, self._batch_size)
         coming = iter(requests)
         try:
             while True:
@@ -168,6 +172,29 @@ class HfEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _whole(events: Iterator[Piece | Answer]) -> Iterator[Answer]:
+    return (event for event in events if isinstance(event, Answer))
+
+
+def _job_requests(
+    loaded: LoadedModel, jobs: Iterable[Job | None]
+) -> Iterator[Request | Answer | None]:
+    place = 0
+    for job in jobs:
+        if job is None:
+            yield None
+            continue
+        try:
+            request = _request(loaded, place, job.prompt, job.params, Counter(), "the prompt")
+        except EngineError as e:
+            yield Answer(place, e)
+        else:
+            request.job = job
+            request.text = GrowingText(loaded.tokenizer, len(request.ids), job.params.stop)
+            yield request
+        place += 1
 
 
 def _requests(
@@ -211,5 +238,6 @@ def _request(
         prompt_length=len(ids),
         end=min(len(ids) + params.max_new_tokens, loaded.max_length),
         numbers=random.Random(seed),
+        params=params,
         guide=loaded.guides.make(prompt.grammar) if isinstance(prompt, GuidedPrompt) else None,
     )

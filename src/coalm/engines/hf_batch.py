@@ -17,7 +17,6 @@ from itertools import islice
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, SamplingParams, Usage
@@ -26,7 +25,9 @@ from coalm.engines.hf_cache import Strip, StripPool, shared_length
 from coalm.engines.hf_guide import Guide
 from coalm.engines.hf_model import LoadedModel
 from coalm.engines.hf_sampling import choose
+from coalm.engines.hf_text import GrowingText, decode
 from coalm.engines.stops import find_stop
+from coalm.engines.streams import Job, Piece, abandoned
 from coalm.errors import EngineError
 
 LOOKAHEAD = 32
@@ -48,31 +49,36 @@ class Request:
     """Length at which the limit of new tokens or the context is reached."""
     numbers: random.Random
     """Where its samples come from."""
+    params: SamplingParams
     guide: Guide | None = None
     """What the answer has to follow."""
     strip: Strip | None = None
     """Its keys and values while it runs."""
+    job: Job | None = None
+    """Whose answer it is, where somebody reads along."""
+    text: GrowingText | None = None
+    """What there is to read so far."""
 
     @property
     def missing(self) -> list[int]:
         """Tokens that have to be computed before the next one can be chosen."""
         return self.ids[len(self.strip.ids) :] if self.strip else self.ids
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.job is not None and self.job.abandoned
+
 
 class Batch:
     """Requests that run together, and those that wait."""
 
-    def __init__(
-        self, loaded: LoadedModel, pool: StripPool, params: SamplingParams, batch_size: int
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, pool: StripPool, batch_size: int) -> None:
         self._loaded = loaded
         self._pool = pool
-        self._params = params
         self._batch_size = batch_size
         self._waiting: deque[Request] = deque()
         self._running: list[Request] = []
-        # a token is at least a byte: a stop text that the last token completes lies within these
-        self._window = max((len(text.encode()) for text in params.stop), default=0) + 1
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._running)
@@ -81,8 +87,9 @@ class Batch:
         """Let a request wait for its turn."""
         self._waiting.append(request)
 
-    def step(self) -> Iterator[Answer]:
-        """One forward pass; the requests that have their answer after it."""
+    def step(self) -> Iterator[Piece | Answer]:
+        """One forward pass; what can be read after it, and the answers that are complete."""
+        yield from self._drop_abandoned()
         self._admit()
         new = self._next_tokens()
         ready = [at for at, (request, ids) in enumerate(new) if len(ids) == len(request.missing)]
@@ -100,18 +107,28 @@ class Batch:
         if any(request.guide for request in chosen):
             rows = zip(scores, chosen, strict=True)
             scores = torch.stack([_guided(row, request) for row, request in rows])
-        tokens = choose(scores, self._params, [request.numbers for request in chosen])
-        for request, token in zip(chosen, tokens, strict=True):
+        for request, token in zip(chosen, _choose(scores, chosen), strict=True):
             outcome = self._go_on(request, token)
             if outcome:
                 self._leave(request)
                 yield Answer(request.place, outcome)
+            elif request.text and (said := request.text.grown(request.ids)):
+                yield Piece(request.place, said)
 
     def close(self) -> None:
         """Drop all requests; what they have computed stays in the pool."""
         self._waiting.clear()
         for request in [*self._running]:
             self._leave(request)
+
+    def _drop_abandoned(self) -> Iterator[Answer]:
+        for request in [*self._running, *self._waiting]:
+            if request.is_abandoned:
+                if request.strip:
+                    self._leave(request)
+                else:
+                    self._waiting.remove(request)
+                yield Answer(request.place, abandoned())
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._batch_size:
@@ -198,16 +215,19 @@ class Batch:
     def _is_done(self, request: Request) -> bool:
         if request.ids[-1] in self._loaded.stop_ids or len(request.ids) == request.end:
             return True
-        if not self._params.stop:
+        stop = request.params.stop
+        if not stop:
             return False
-        start = max(request.prompt_length, len(request.ids) - self._window)
+        # a token is at least a byte: a stop text that the last token completes lies within these
+        window = max(len(text.encode()) for text in stop) + 1
+        start = max(request.prompt_length, len(request.ids) - window)
         tail = decode(self._loaded.tokenizer, request.ids[start:])
-        return find_stop(tail, self._params.stop) is not None
+        return find_stop(tail, stop) is not None
 
     def _completion(self, request: Request) -> Completion:
         ids = request.ids[request.prompt_length :]
         text = decode(self._loaded.tokenizer, ids)
-        cut = find_stop(text, self._params.stop)
+        cut = find_stop(text, request.params.stop)
         ended = cut is not None or ids[-1] in self._loaded.stop_ids
         return Completion(
             text=text[:cut],
@@ -224,8 +244,15 @@ def _guided(scores: Tensor, request: Request) -> Tensor:
     return request.guide.masked(scores, left, room)
 
 
-def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The text of some tokens, special tokens left out."""
-    # Llama 3's tokenizer asks for a clean-up that removes spaces the model wrote
-    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    return str(tokenizer.decode(list(ids), **options))
+def _choose(scores: Tensor, requests: Sequence[Request]) -> list[int]:
+    """The next token of each request; requests that draw alike are drawn for together."""
+    alike: dict[tuple[float, float], list[int]] = {}
+    for at, request in enumerate(requests):
+        alike.setdefault((request.params.temperature, request.params.top_p), []).append(at)
+    tokens = [0] * len(requests)
+    for rows in alike.values():
+        own = scores if len(alike) == 1 else scores[rows]
+        numbers = [requests[at].numbers for at in rows]
+        for at, token in zip(rows, choose(own, requests[rows[0]].params, numbers), strict=True):
+            tokens[at] = token
+    return tokens

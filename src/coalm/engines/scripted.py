@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from coalm import jsonl
+from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, SamplingParams, Usage
 from coalm.engines.config import InferConfig
 from coalm.engines.stops import find_stop
+from coalm.engines.streams import Job, Piece, abandoned
 from coalm.errors import EngineError
 from coalm.types import Prompt
 
@@ -23,7 +27,16 @@ class ScriptedEngine:
     token ids.
     """
 
-    def __init__(self, replies: Iterable[str] | Callable[[Prompt], str]) -> None:
+    def __init__(
+        self, replies: Iterable[str] | Callable[[Prompt], str], *, delay: float = 0.0
+    ) -> None:
+        """An engine with nothing said yet.
+
+        Args:
+            replies: In order, or what to say to a prompt.
+            delay: Seconds that `stream` takes for a word of every answer under way.
+        """
+        self._delay = delay
         if callable(replies):
             self._answer = replies
         else:
@@ -55,6 +68,30 @@ class ScriptedEngine:
             self.prompts.append(prompt)
             completions.append(_completion(prompt, self._answer(prompt), params))
         return completions
+
+    def stream(self, jobs: Iterable[Job | None]) -> Iterator[Piece | Answer]:
+        """See `TokenEngine.stream`; all jobs under way get one word at a time."""
+        coming, places = iter(jobs), itertools.count()
+        live: dict[int, tuple[Job, Iterator[str], Completion]] = {}
+        while True:
+            while job := next(coming, None):
+                place = next(places)
+                try:
+                    (answer,) = self.generate([job.prompt], job.params)
+                except EngineError as e:
+                    yield Answer(place, e)
+                    continue
+                live[place] = (job, iter(_WORD.findall(answer.text)), answer)
+            if not live:
+                return
+            time.sleep(self._delay)
+            for place, (job, words, answer) in [*live.items()]:
+                word = None if job.abandoned else next(words, None)
+                if word is None:
+                    del live[place]
+                    yield Answer(place, abandoned() if job.abandoned else answer)
+                else:
+                    yield Piece(place, word)
 
     def close(self) -> None:
         """Refuse further prompts."""
