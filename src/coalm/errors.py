@@ -12,6 +12,7 @@
     +-- ToolError           a tool that is unknown, was called wrongly, or failed
     +-- EngineError         a model or an endpoint that cannot generate
     |   +-- ContextError    a prompt that is too long for the model
+    |   +-- GrammarError    a grammar that an answer cannot be held to
     +-- TrainError          a training run that cannot start or go on
     +-- EvalError           an evaluation that cannot run, resume or report
     +-- MissingExtraError   an optional package is not installed
@@ -61,6 +62,10 @@ class EngineError(CoalmError):
 
 class ContextError(EngineError):
     """A prompt leaves no room in the model's context; trying again does not help."""
+
+
+class GrammarError(EngineError):
+    """An answer cannot be held to this grammar, or the JSON Schema in it."""
 
 
 class TrainError(CoalmError):

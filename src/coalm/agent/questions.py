@@ -26,6 +26,9 @@ from coalm.errors import DataError, FormatError
 from coalm.formats import PromptFormat
 from coalm.types import ChatTurn, Conversation, Prompt
 
+_PASSED_OVER = ("annotations", "refusal")
+"""Keys of messages that OpenAI's clients send back and that say nothing to a model."""
+
 
 class Question(NamedTuple):
     """One row of the input."""
@@ -83,6 +86,21 @@ def _prompt(row: Mapping[str, Any], row_id: str, prompt_format: PromptFormat) ->
     text = row.get("prompt")
     if isinstance(text, str) and "messages" not in row:
         return (ChatTurn("user", text),)
+    conversation = read_conversation(row, row_id)
+    for error in (c.error for message in conversation.messages for c in message.tool_calls):
+        if error is not None:
+            raise DataError(f"messages: {error}")
+    return prompt_format.render(conversation)
+
+
+def read_conversation(row: Mapping[str, Any], row_id: str) -> Conversation:
+    """The conversation of a row of the first or second form.
+
+    A call whose arguments are not JSON is one with an `error`.
+
+    Raises:
+        DataError: it is none; the message begins with the key at fault.
+    """
     if not isinstance(row.get("messages"), list):
         raise DataError("a row has a list `messages` or a text `prompt`")
     plain = {
@@ -91,7 +109,7 @@ def _prompt(row: Mapping[str, Any], row_id: str, prompt_format: PromptFormat) ->
         "tools": _tools(row.get("tools")),
     }
     try:
-        return prompt_format.render(Conversation.model_validate(plain))
+        return Conversation.model_validate(plain)
     except ValidationError as e:
         problem = e.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
@@ -103,6 +121,10 @@ def _message(message: Any) -> Any:
     if not isinstance(message, dict):
         return message
     plain = {key: value for key, value in message.items() if value is not None}
+    for key in _PASSED_OVER:
+        plain.pop(key, None)
+    if (thought := plain.pop("reasoning_content", None)) is not None:
+        plain.setdefault("thought", thought)
     if plain.get("role") == "developer":
         plain["role"] = "system"
     if isinstance(content := plain.get("content"), list):
@@ -127,7 +149,8 @@ def _call(call: Any) -> Any:
         try:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError) as e:
-            raise DataError(f"messages: arguments of a call are not JSON: {e}") from e
+            error = f"arguments of a call are not JSON: {e}"
+            return {"raw": arguments, "error": error, "id": call.get("id")}
     return {"name": function.get("name"), "arguments": arguments, "id": call.get("id")}
 
 

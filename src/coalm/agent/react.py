@@ -72,7 +72,7 @@ def user_turn(
     for observation in _lost_observations(conversation, "the program was stopped"):
         watch(conversation := conversation.extended(observation))
     while (reason := _limit_reached(conversation, limits) or meter.limit_reached()) is None:
-        completion = yield prompt_format.render(_as_prompted(conversation))
+        completion = yield prompt_format.render(as_prompted(conversation))
         meter.tokens += completion.usage.completion_tokens
         reply = prompt_format.parse(completion.text)
         watch(conversation := conversation.extended(reply))
@@ -182,7 +182,7 @@ def _no_result(call: ToolCall, why: str) -> Message:
     return Message(role="tool", content=content, name=call.name, tool_call_id=call.id)
 
 
-def _as_prompted(conversation: Conversation) -> Conversation:
+def as_prompted(conversation: Conversation) -> Conversation:
     """The conversation without the calls that could not be read; their observations stay.
 
     No format can write such a call, and a model copies what it has before it.

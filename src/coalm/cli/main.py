@@ -21,6 +21,7 @@ from coalm.cli.eval import app as evaluate
 from coalm.cli.fetch import fetch
 from coalm.cli.infer import infer
 from coalm.cli.plain_text import one_line
+from coalm.cli.serve import serve
 from coalm.cli.train import export, merge, push, train
 from coalm.cli.world import world
 from coalm.errors import CoalmError
@@ -63,6 +64,7 @@ app.command()(push)
 app.add_typer(evaluate, name="eval")
 app.command(context_settings=OVERRIDES)(chat)
 app.command(context_settings=OVERRIDES)(infer)
+app.command(context_settings=OVERRIDES)(serve)
 app.command()(env)
 
 

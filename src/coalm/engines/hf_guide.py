@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from coalm.errors import EngineError, MissingExtraError
+from coalm.errors import EngineError, GrammarError, MissingExtraError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -107,7 +107,8 @@ class Guides:
         """A guide for one answer.
 
         Raises:
-            EngineError: the grammar or the tokenizer cannot be used.
+            GrammarError: the grammar cannot be used.
+            EngineError: the tokenizer cannot be used.
             MissingExtraError: llguidance is not installed.
         """
         tokenizer = self._tokenizer
@@ -115,7 +116,7 @@ class Guides:
 
         matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0)
         if matcher.is_error():
-            raise EngineError(f"the grammar cannot be used: {_first_line(matcher)}")
+            raise GrammarError(f"the grammar cannot be used: {_first_line(matcher)}")
         return Guide(matcher, self._stop_ids, self._closers)
 
     @cached_property

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from pydantic import JsonValue
+
 from coalm.errors import FormatError
+from coalm.formats.grammar import MOST_CALLS
+from coalm.formats.reader import Reader
 from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolSchema
 
 
@@ -123,12 +127,35 @@ class PromptFormat(Protocol):
         """The assistant message that `text` stands for; never raises on model text."""
         ...
 
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+    def reader(self, *, calls: bool = True) -> Reader:
+        """Reads one answer while it is written.
+
+        Args:
+            calls: Whether there are calls; otherwise everything but a thought is a reply.
+        """
+        ...
+
+    def grammar(
+        self,
+        tools: Sequence[ToolSchema],
+        *,
+        must_call: bool = False,
+        most_calls: int = MOST_CALLS,
+    ) -> str:
         """What an answer may look like so that its calls can be read and fit the tools on offer.
 
         See `coalm.formats.grammar`. Text around calls stays free.
 
+        Args:
+            tools: On offer.
+            must_call: There has to be a call; needs a tool.
+            most_calls: Of one answer.
+
         Raises:
             FormatError: the format cannot write the name of a tool or of a parameter.
         """
+        ...
+
+    def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
+        """What an answer may look like whose reply is JSON that fits a JSON Schema."""
         ...

@@ -15,7 +15,7 @@ from coalm.errors import FormatError
 from coalm.formats.text import Scanner, write_value
 from coalm.types import ToolCall
 
-_NAME = re.compile(r"[^\s()\[\]{}'\"=,`](?:[^()\[\]{}'\"=,`\n\r]*[^\s()\[\]{}'\"=,`])?")
+NAME = re.compile(r"[^\s()\[\]{}'\"=,`](?:[^()\[\]{}'\"=,`\n\r]*[^\s()\[\]{}'\"=,`])?")
 
 
 def write_call(call: ToolCall) -> str:
@@ -38,7 +38,7 @@ def check_names(names: Iterable[str]) -> None:
         FormatError: a name holds a notation sign.
     """
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise FormatError(f"name {name!r} cannot be written as a Python-style call")
 
 
@@ -90,7 +90,7 @@ def _read_call(scanner: Scanner, known: Sequence[str]) -> ToolCall:
 
 def _read_name(scanner: Scanner, wanted: str) -> str:
     scanner.skip_space()
-    match = _NAME.match(scanner.text, scanner.position)
+    match = NAME.match(scanner.text, scanner.position)
     if not match:
         raise scanner.fail(f"expected {wanted}")
     scanner.position = match.end()

@@ -10,15 +10,16 @@ with a JSON list of such objects for several domains, and `[]` for none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
-from coalm.formats.grammar import MOST_CALLS, json_calls
+from coalm.formats.grammar import MOST_CALLS, json_calls, json_value
 from coalm.formats.instructions import Instructions
+from coalm.formats.reader import HeldReader, PlainReader, Reader
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json
 from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
 
@@ -69,13 +70,27 @@ class DstFormat:
         body = well_formed(text).strip()
         return _parse_body(body.removeprefix(_LABEL).strip())
 
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+    def reader(self, *, calls: bool = True) -> Reader:
+        """See `PromptFormat.reader`."""
+        return HeldReader(self.parse, "S[{") if calls else PlainReader()
+
+    def grammar(
+        self,
+        tools: Sequence[ToolSchema],
+        *,
+        must_call: bool = False,
+        most_calls: int = MOST_CALLS,
+    ) -> str:
         """See `PromptFormat.grammar`; there is no text around the states."""
         grammar, state = json_calls(tools, "domain", "slot_values")
         if not tools:
             return grammar.text(f'"{_LABEL} []"')
-        states = grammar.listed(state, "[", "]", MOST_CALLS)
+        states = grammar.listed(state, "[", "]", most_calls, some=must_call)
         return grammar.text(f'"{_LABEL} " ({state} | {states})')
+
+    def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
+        """See `PromptFormat.json_grammar`."""
+        return f"start: {json_value(schema)}\n"
 
 
 def _domain_line(tool: ToolSchema) -> str:

@@ -65,10 +65,12 @@ class Grammar:
         """One of several bodies."""
         return self.rule(" | ".join(dict.fromkeys(bodies)))
 
-    def listed(self, item: str, before: str, after: str, most: int = _ITEMS) -> str:
-        """Any number of items, separated by commas, in brackets."""
+    def listed(
+        self, item: str, before: str, after: str, most: int = _ITEMS, *, some: bool = False
+    ) -> str:
+        """Any number of items, at least one if there have to be `some`, by commas, in brackets."""
         more = f'(", " {item}){{0,{most - 1}}}'
-        return self.rule(f"{quoted(before)} ({item} {more})? {quoted(after)}")
+        return self.rule(f"{quoted(before)} ({item} {more}){'' if some else '?'} {quoted(after)}")
 
     def fields(
         self, schema: Mapping[str, JsonValue], key: Callable[[str], str], depth: int = 0
@@ -147,6 +149,11 @@ class Grammar:
 def quoted(text: str) -> str:
     """`text` as a literal of a grammar."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def json_value(schema: Mapping[str, JsonValue]) -> str:
+    """JSON on one line that fits a JSON Schema, as a part of a rule."""
+    return f"%json {write_json({**schema, 'x-guidance': {'whitespace_flexible': False}})}"
 
 
 def python_calls(tools: Sequence[ToolSchema]) -> tuple[Grammar, str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
 
 from coalm.formats.base import AlpacaPrompt, PromptFormat
+from coalm.formats.grammar import MOST_CALLS
+from coalm.formats.reader import Reader
 from coalm.types import Conversation, GuidedPrompt, Message, ToolSchema
 
 
@@ -34,6 +38,20 @@ class GuidedFormat:
         """See `PromptFormat.parse`."""
         return self._plain.parse(text)
 
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+    def reader(self, *, calls: bool = True) -> Reader:
+        """See `PromptFormat.reader`."""
+        return self._plain.reader(calls=calls)
+
+    def grammar(
+        self,
+        tools: Sequence[ToolSchema],
+        *,
+        must_call: bool = False,
+        most_calls: int = MOST_CALLS,
+    ) -> str:
         """See `PromptFormat.grammar`."""
-        return self._plain.grammar(tools)
+        return self._plain.grammar(tools, must_call=must_call, most_calls=most_calls)
+
+    def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
+        """See `PromptFormat.json_grammar`."""
+        return self._plain.json_grammar(schema)

@@ -11,15 +11,16 @@ and an empty list when no function fits. Words before the block are kept as the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
-from coalm.formats.grammar import MOST_CALLS, json_calls
+from coalm.formats.grammar import MOST_CALLS, json_calls, json_value
 from coalm.formats.instructions import Instructions
+from coalm.formats.reader import HeldReader, PlainReader, Reader
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json
 from coalm.formats.tool_text import json_list
 from coalm.memo import Memo
@@ -76,11 +77,27 @@ class JsonCallsFormat:
             failed = ToolCall(raw=body, error=str(e))
             return Message(role="assistant", content=content, tool_calls=(failed,))
 
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+    def reader(self, *, calls: bool = True) -> Reader:
+        """See `PromptFormat.reader`."""
+        return HeldReader(self.parse, "`[{") if calls else PlainReader()
+
+    def grammar(
+        self,
+        tools: Sequence[ToolSchema],
+        *,
+        must_call: bool = False,
+        most_calls: int = MOST_CALLS,
+    ) -> str:
         """See `PromptFormat.grammar`; there is no text around the calls."""
         grammar, call = json_calls(tools)
-        calls = grammar.listed(call, "[", "]", MOST_CALLS) if tools else '"[]"'
+        calls = '"[]"'
+        if tools:
+            calls = grammar.listed(call, "[", "]", most_calls, some=must_call)
         return grammar.text(f'"{_FENCE}\\n" {calls} "\\n{_FENCE}"')
+
+    def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
+        """See `PromptFormat.json_grammar`."""
+        return f"start: {json_value(schema)}\n"
 
 
 def _query_line(message: Message) -> str:

@@ -8,14 +8,17 @@ is no such list as a whole is prose.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
 from coalm.formats.calls import read_calls, write_calls
-from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, python_calls
+from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, json_value, python_calls
 from coalm.formats.instructions import Instructions
+from coalm.formats.reader import HeldReader, PlainReader, Reader
 from coalm.formats.text import unambiguous, well_formed
 from coalm.formats.tool_text import json_list
 from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
@@ -82,11 +85,27 @@ class PythonCallsFormat:
             return Message(role="assistant", tool_calls=(ToolCall(raw=text, error=problem),))
         return Message(role="assistant", content=text)
 
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+    def reader(self, *, calls: bool = True) -> Reader:
+        """See `PromptFormat.reader`."""
+        return HeldReader(self.parse, "`[") if calls else PlainReader()
+
+    def grammar(
+        self,
+        tools: Sequence[ToolSchema],
+        *,
+        must_call: bool = False,
+        most_calls: int = MOST_CALLS,
+    ) -> str:
         """See `PromptFormat.grammar`; an answer is calls or a text without brackets."""
         grammar, call = python_calls(tools)
-        calls = grammar.listed(call, "[", "]", MOST_CALLS) if tools else '"[]"'
-        return grammar.text(f"{calls} | PROSE") + _PROSE
+        if not tools:
+            return grammar.text('"[]" | PROSE') + _PROSE
+        calls = grammar.listed(call, "[", "]", most_calls, some=must_call)
+        return grammar.text(calls if must_call else f"{calls} | PROSE") + _PROSE
+
+    def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
+        """See `PromptFormat.json_grammar`."""
+        return f"start: {json_value(schema)}\n"
 
 
 def _line(message: Message) -> str:

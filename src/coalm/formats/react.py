@@ -16,20 +16,23 @@ can pose as another part of the turn.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from coalm.errors import FormatError, ParseError
 from coalm.formats.base import AlpacaPrompt, is_open, one_turn, split_turn
 from coalm.formats.calls import read_calls, write_calls
-from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, python_calls
+from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, json_value, python_calls
 from coalm.formats.instructions import Instructions
+from coalm.formats.react_reader import LABELS, ReactReader
 from coalm.formats.text import well_formed
 from coalm.formats.tool_text import signature_list
 from coalm.memo import Memo
 from coalm.types import Conversation, Message, Prompt, ToolCall, ToolSchema
 
-_LABELS = "Thought|Action|Observation|System|User"
+_LABELS = "|".join(LABELS)
 _LABEL = re.compile(rf"^({_LABELS})(?: \d+)?:", re.MULTILINE)
 _TO_GUARD = re.compile(rf"\n(\\*(?:{_LABELS})(?: \d+)?:)")
 _GUARDED = re.compile(rf"\n\\(\\*(?:{_LABELS})(?: \d+)?:)")
@@ -109,13 +112,28 @@ class ReactFormat:
             tool_calls=tuple(calls),
         )
 
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
+    def reader(self, *, calls: bool = True) -> ReactReader:
+        """See `PromptFormat.reader`."""
+        return ReactReader(calls=calls)
+
+    def grammar(
+        self,
+        tools: Sequence[ToolSchema],
+        *,
+        must_call: bool = False,
+        most_calls: int = MOST_CALLS,
+    ) -> str:
         """See `PromptFormat.grammar`."""
         grammar, call = python_calls(tools)
         says = '"System: " REPLY'
         if tools:
-            says = f'({says} | "Action: " {call} (", " {call}){{0,{MOST_CALLS - 1}}})'
+            acts = f'"Action: " {call} (", " {call}){{0,{most_calls - 1}}}'
+            says = acts if must_call else f"({says} | {acts})"
         return grammar.text(f'("Thought: " LINE "\\n")? {says}') + _TEXTS
+
+    def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
+        """See `PromptFormat.json_grammar`."""
+        return f'start: ("Thought: " LINE "\\n")? "System: " {json_value(schema)}\n{_TEXTS}'
 
 
 def _part(label: str, body: str) -> str:

@@ -139,9 +139,10 @@ class Scanner:
             if self.text[self.position] == quote:
                 self.position += 1
                 return well_formed("".join(parts))
-            parts.append(self._escape())
+            parts.append(self.escape())
 
-    def _escape(self) -> str:
+    def escape(self) -> str:
+        """The character that an escape stands for, and move past it."""
         kind = self.text[self.position + 1 : self.position + 2]
         if kind in _HEX_DIGITS:
             start = self.position + 2

@@ -1,0 +1,1 @@
+"""CoALM behind the OpenAI API: `create_app` makes the application that `coalm serve` runs."""

@@ -1,0 +1,142 @@
+"""Refusals and failures as OpenAI's clients read them.
+
+::
+
+    {"error": {"message": "temperature: Input should be ...", "type": "invalid_request_error",
+               "param": "temperature", "code": null}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from coalm.errors import ContextError, EngineError, GrammarError
+from coalm.server.desk import BusyError, ClosedError
+
+_SHOWN = 80
+"""Characters of a wrong value that an error shows."""
+_RETRY_SECONDS = 1
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    """The field at fault."""
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer from status 400 on."""
+
+    error: ErrorDetail
+
+
+class RefusedError(Exception):
+    """A request that is not served."""
+
+    def __init__(
+        self, message: str, param: str | None = None, *, status: int = 400, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.status = status
+        self.code = code
+
+
+class _Kind(NamedTuple):
+    status: int
+    type: str
+    code: str | None = None
+    param: str | None = None
+
+
+def body(message: str, kind: str, param: str | None = None, code: str | None = None) -> Any:
+    """The body of an error."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def response(
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """An error as an answer."""
+    return JSONResponse(body(message, kind, param, code), status, headers)
+
+
+def engine_fault(error: EngineError) -> JSONResponse:
+    """What the engine could not do."""
+    kind = _kind(error)
+    headers = {"Retry-After": str(_RETRY_SECONDS)} if kind.status in (429, 503) else None
+    return response(kind.status, str(error), kind.type, kind.param, kind.code, headers)
+
+
+def engine_fault_body(error: EngineError) -> Any:
+    """The same for a stream that has begun."""
+    kind = _kind(error)
+    return body(str(error), kind.type, kind.param, kind.code)
+
+
+def _kind(error: EngineError) -> _Kind:
+    if isinstance(error, BusyError):
+        return _Kind(429, "rate_limit_error", "queue_full")
+    if isinstance(error, ClosedError):
+        return _Kind(503, "server_error", "not_running")
+    if isinstance(error, ContextError):
+        return _Kind(400, "invalid_request_error", "context_length_exceeded", "messages")
+    if isinstance(error, GrammarError):
+        return _Kind(400, "invalid_request_error", "grammar", "tools")
+    return _Kind(500, "server_error", "engine_failed")
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer refusals and failures in this form."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return response(error.status, error.message, param=error.param, code=error.code)
+
+    @app.exception_handler(EngineError)
+    async def failed(request: Request, error: EngineError) -> JSONResponse:
+        return engine_fault(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        problem = error.errors()[0]
+        return _invalid(problem)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"{error.detail}: {request.method} {request.url.path}"
+        return response(error.status_code, message, headers=error.headers)
+
+
+def _invalid(problem: Mapping[str, Any]) -> JSONResponse:
+    where = [str(part) for part in problem["loc"] if part != "body"]
+    if problem["type"] in ("json_invalid", "model_attributes_type") or not where:
+        return response(400, f"the body is not a JSON object: {problem['msg']}", param="body")
+    # pydantic names the branch of a union behind the field
+    name = ".".join(part for part in where if part.isidentifier() or part.isdigit())
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return response(400, f"{name}: is missing", param=where[0])
+    return response(400, f"{name}: {text}, got {_shown(problem.get('input'))}", param=where[0])
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
