@@ -53,7 +53,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
 
     def open_page(root: str, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+        context = browser.new_context(**{"viewport": {"width": 1120, "height": 760}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
@@ -106,7 +106,7 @@ def test_a_booking_appears(scripted: Callable[..., Any], visit: Callable[..., An
     expect(log.locator("details.observation").last).to_contain_text("reference_number")
     # what the model writes is text, never markup
     assert log.locator("b").count() == 0
-    expect(page.locator("#status")).to_contain_text("Your table is booked")
+    expect(page.locator("#spoken")).to_contain_text("Your table is booked")
     page.locator("#log li").first.scroll_into_view_if_needed()
     picture(page, "serve_booking")
 

@@ -23,6 +23,7 @@ from coalm.cli.infer import infer
 from coalm.cli.plain_text import one_line
 from coalm.cli.serve import serve
 from coalm.cli.train import export, merge, push, train
+from coalm.cli.vllm import vllm_template
 from coalm.cli.world import world
 from coalm.errors import CoalmError
 
@@ -65,6 +66,7 @@ app.add_typer(evaluate, name="eval")
 app.command(context_settings=OVERRIDES)(chat)
 app.command(context_settings=OVERRIDES)(infer)
 app.command(context_settings=OVERRIDES)(serve)
+app.command("vllm-template")(vllm_template)
 app.command()(env)
 
 

@@ -58,7 +58,7 @@ async function speak(signal) {
     for await (const choice of answer(key(), request, signal)) {
       extend(message, choice.delta ?? {});
       shown.update();
-      if (choice.finish_reason === "length") say("The answer was cut off at its limit of tokens.");
+      if (choice.finish_reason === "length") message.cut = true;
     }
   } catch (error) {
     // calls that were not written to their end are not run, and so not remembered
@@ -112,7 +112,9 @@ async function turn(text, signal) {
     say("The model is writing.");
     const said = await speak(signal);
     if (!said.tool_calls.length) {
-      say(`CoALM said: ${said.content}`);
+      say(said.cut ? "The answer was cut off at its limit of tokens." : "");
+      // the log is no live region, or every word would be read out alone
+      byId("spoken").textContent = `CoALM said: ${said.content}`;
       return;
     }
     await act(said.tool_calls, signal);
