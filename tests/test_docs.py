@@ -39,6 +39,7 @@ CONFIGS: dict[str, type[ConfigModel]] = {
     "coalm train": TrainConfig,
     "coalm chat": InferConfig,
     "coalm infer": InferConfig,
+    "coalm serve": InferConfig,
     "coalm eval run": EvalConfig,
 }
 _TREE: Any = typer.main.get_command(app)

@@ -179,3 +179,37 @@ def test_a_guided_format_differs_by_its_prompts_only(name: str) -> None:
     reply = Message(role="assistant", content="Hello!")
     assert guided.parse(guided.render_reply(reply)) == reply
     assert (guided.name, guided.version, guided.stop) == (plain.name, plain.version, plain.stop)
+
+
+def held(grammar: str, text: str) -> bool:
+    """Whether a grammar lets `text` be a whole answer."""
+    reader = llguidance.LLMatcher(
+        BYTES, llguidance.LLMatcher.grammar_from_lark(grammar), log_level=0
+    )
+    assert not reader.is_error(), reader.get_error()
+    said = list(text.encode())
+    return reader.try_consume_tokens(said) == len(said) and reader.is_accepting()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_call_can_be_demanded_and_its_number_limited(name: str) -> None:
+    form, call = get_format(name), ToolCall(name="Now")
+    plain = form.render_reply(Message(role="assistant", content="It is late."))
+    one = form.render_reply(Message(role="assistant", tool_calls=(call,)))
+    two = form.render_reply(Message(role="assistant", tool_calls=(call, call)))
+    must = form.grammar(PLAIN, must_call=True)
+    assert [held(must, text) for text in (plain, one, two)] == [False, True, True]
+    single = form.grammar(PLAIN, must_call=True, most_calls=1)
+    assert [held(single, text) for text in (plain, one, two)] == [False, True, False]
+    none = form.render_reply(Message(role="assistant"))
+    assert not held(must, none)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_reply_can_be_held_to_a_json_schema(name: str) -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    grammar = get_format(name).json_grammar({**schema, "required": ["a"]})
+    before = "Thought: I count.\nSystem: " if name == "react" else ""
+    assert held(grammar, f'{before}{{"a":3}}') or held(grammar, f'{before}{{"a": 3}}')
+    for wrong in ('{"a":"x"}', '{\n"a":3}', "three", "{}"):
+        assert not held(grammar, before + wrong)

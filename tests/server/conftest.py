@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import pytest
@@ -35,7 +35,7 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serving(engine: Engine, **settings: Any) -> Generator[Served]:
+def _serving(engine: Engine, **settings: Any) -> Generator[Served]:
     """Serve `engine` as long as the block lasts."""
     import uvicorn
 
@@ -64,13 +64,63 @@ def serving(engine: Engine, **settings: Any) -> Generator[Served]:
 @pytest.fixture
 def scripted() -> Generator[Callable[..., Served]]:
     """Starts servers of the scripted engine: `scripted(replies, **settings)`."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def start(
             replies: Iterable[str] | Callable[[Prompt], str], *, delay: float = 0.0, **settings: Any
         ) -> Served:
-            return stack.enter_context(serving(ScriptedEngine(replies, delay=delay), **settings))
+            return stack.enter_context(_serving(ScriptedEngine(replies, delay=delay), **settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., AbstractContextManager[Served]]:
+    """Serves an engine within a block: `with serving(engine, **settings) as served`."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def joined() -> Callable[[Iterable[Any]], dict[str, Any]]:
+    """What a stream of the SDK comes to: content, thought, calls, finish reason, usage."""
+    return _joined
+
+
+@pytest.fixture(scope="session")
+def unstreamed() -> Callable[[Any], dict[str, Any]]:
+    """The same of a whole answer."""
+    return _unstreamed
+
+
+def _joined(chunks: Iterable[Any]) -> dict[str, Any]:
+    """What a stream of the SDK comes to: content, thought, calls, finish reason."""
+    whole: dict[str, Any] = {"content": "", "thought": "", "calls": [], "finish_reason": None}
+    for chunk in chunks:
+        if not chunk.choices:
+            whole["usage"] = chunk.usage.model_dump(exclude_none=True)
+            continue
+        (choice,) = chunk.choices
+        assert whole["finish_reason"] is None, "nothing comes after the reason of the end"
+        whole["finish_reason"] = choice.finish_reason
+        whole["content"] += choice.delta.content or ""
+        whole["thought"] += getattr(choice.delta, "reasoning_content", None) or ""
+        for part in choice.delta.tool_calls or ():
+            if part.id:
+                assert part.index == len(whole["calls"])
+                whole["calls"].append([part.function.name, ""])
+            assert part.index == len(whole["calls"]) - 1
+            whole["calls"][-1][1] += part.function.arguments
+    return whole
+
+
+def _unstreamed(completion: Any) -> dict[str, Any]:
+    """The same of a whole answer."""
+    (choice,) = completion.choices
+    message = choice.message
+    return {
+        "content": message.content or "",
+        "thought": getattr(message, "reasoning_content", None) or "",
+        "calls": [[c.function.name, c.function.arguments] for c in message.tool_calls or ()],
+        "finish_reason": choice.finish_reason,
+        "usage": completion.usage.model_dump(exclude_none=True),
+    }

@@ -69,8 +69,8 @@ class Grammar:
         self, item: str, before: str, after: str, most: int = _ITEMS, *, some: bool = False
     ) -> str:
         """Any number of items, at least one if there have to be `some`, by commas, in brackets."""
-        more = f'(", " {item}){{0,{most - 1}}}'
-        return self.rule(f"{quoted(before)} ({item} {more}){'' if some else '?'} {quoted(after)}")
+        items = f"({several(item, most)}){'' if some else '?'}"
+        return self.rule(f"{quoted(before)} {items} {quoted(after)}")
 
     def fields(
         self, schema: Mapping[str, JsonValue], key: Callable[[str], str], depth: int = 0
@@ -144,6 +144,11 @@ class Grammar:
             body = " | ".join(["STRING", "NUMBER", *simple, *nested])
             self._names[body] = self._any
         return self._any
+
+
+def several(item: str, most: int) -> str:
+    """One to `most` items, separated by commas."""
+    return item if most == 1 else f'{item} (", " {item}){{0,{most - 1}}}'
 
 
 def quoted(text: str) -> str:

@@ -24,7 +24,7 @@ from pydantic import JsonValue
 from coalm.errors import FormatError, ParseError
 from coalm.formats.base import AlpacaPrompt, is_open, one_turn, split_turn
 from coalm.formats.calls import read_calls, write_calls
-from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, json_value, python_calls
+from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, json_value, python_calls, several
 from coalm.formats.instructions import Instructions
 from coalm.formats.react_reader import LABELS, ReactReader
 from coalm.formats.text import well_formed
@@ -127,7 +127,7 @@ class ReactFormat:
         grammar, call = python_calls(tools)
         says = '"System: " REPLY'
         if tools:
-            acts = f'"Action: " {call} (", " {call}){{0,{most_calls - 1}}}'
+            acts = f'"Action: " {several(call, most_calls)}'
             says = acts if must_call else f"({says} | {acts})"
         return grammar.text(f'("Thought: " LINE "\\n")? {says}') + _TEXTS
 

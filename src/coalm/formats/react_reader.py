@@ -17,6 +17,7 @@ LABELS = ("Thought", "Action", "Observation", "System", "User")
 _ANY = "|".join(LABELS)
 _LABEL = re.compile(rf"({_ANY})(?: \d+)?:")
 _GUARDED = re.compile(rf"\\+(?:{_ANY})(?: \d+)?:")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _NUMBERED = re.compile(rf"(?:{_ANY})(?: \d*)?")
 
 
@@ -44,16 +45,17 @@ class ReactReader:
 
     def feed(self, text: str) -> Iterator[Delta]:
         """See `Reader.feed`."""
-        for piece in re.findall(r"[^\n]*\n|[^\n]+", well_formed(text)):
+        for found in _LINE.finditer(well_formed(text)):
+            piece = found.group()
             if not self._in_line:
                 self._line += piece
                 if _may_become_label(self._line):
                     continue
                 piece, self._line = self._line, ""
-                if found := _LABEL.match(piece):
+                if label := _LABEL.match(piece):
                     yield from self._end_part()
-                    yield from self._begin_part(found.group(1))
-                    piece = piece[found.end() :]
+                    yield from self._begin_part(label.group(1))
+                    piece = piece[label.end() :]
                 elif self._has_words and _GUARDED.match(piece):
                     piece = piece[1:]
             self._in_line = not piece.endswith("\n")

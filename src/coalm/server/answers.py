@@ -87,6 +87,8 @@ class Form(NamedTuple):
     """The type of a whole answer."""
     chunk: str
     """The type of a part of a stream."""
+    field: str
+    """Where a request holds what is asked."""
     opening: tuple[dict[str, Any], ...]
     """Deltas before the first one of the answer."""
     part: Callable[[dict[str, Any]], dict[str, Any]]
@@ -106,6 +108,7 @@ def chat_form() -> Form:
         prefix="chatcmpl",
         whole="chat.completion",
         chunk="chat.completion.chunk",
+        field="messages",
         opening=({"role": "assistant", "content": ""},),
         part=lambda delta: {"delta": delta},
         message=lambda deltas: {"message": whole_message(deltas)},
@@ -118,6 +121,7 @@ def text_form() -> Form:
         prefix="cmpl",
         whole="text_completion",
         chunk="text_completion",
+        field="prompt",
         opening=(),
         part=lambda delta: {"text": delta.get("content", "")},
         message=lambda deltas: {"text": "".join(delta["content"] for delta in deltas)},

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from coalm import __version__
 from coalm.engines.base import Engine
@@ -120,7 +120,7 @@ def _add_reports(app: FastAPI, settings: ServerSettings, desk: Desk, metrics: Me
         state = {"status": "ok" if desk.is_open else "closed"}
         return JSONResponse(state, 200 if desk.is_open else 503)
 
-    @app.get("/metrics", response_model=None)
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def counters() -> Response:
         """Counters for Prometheus."""
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from coalm.engines.base import Completion, Usage
-from coalm.errors import EngineError
+from coalm.errors import ContextError, EngineError, GrammarError
 from coalm.server import faults
 from coalm.server.answers import Answering, Form, chat_form, text_form, usage_of
 from coalm.server.desk import Desk
@@ -83,6 +83,12 @@ class Completions:
             return Response(status_code=_GONE)
         except TimeoutError as e:
             raise self._late() from e
+        except GrammarError as e:
+            field = questions[0].guided_by
+            raise faults.RefusedError(f"{field}: {e}", field) from e
+        except ContextError as e:
+            code = "context_length_exceeded"
+            raise faults.RefusedError(f"{form.field}: {e}", form.field, code=code) from e
 
     def _visit(self, request: Request, form: Form) -> _Visit:
         head = {
@@ -128,7 +134,7 @@ class Completions:
         # the first event before the status is sent: the queue may be full, the prompt too long
         first = await _attended(visit, anext(events))
         self._metrics.first_seconds.observe(_seconds_since(visit.started))
-        return _EventStream(self._lines(visit, question, first, events, with_usage))
+        return _EventStream(self._lines(visit, question, first, events, with_usage), events)
 
     async def _lines(
         self,
@@ -141,31 +147,31 @@ class Completions:
         head = {**visit.head, "object": visit.form.chunk}
         tail = {"usage": None} if with_usage else {}
         answering, event = Answering(question), first
-        whole = False
+        ended = False
         try:
-            async with aclosing(events):
-                for delta in visit.form.opening:
+            for delta in visit.form.opening:
+                yield _line({**head, "choices": [_part(visit, delta)], **tail})
+            while True:
+                for delta in answering.feed(event):
                     yield _line({**head, "choices": [_part(visit, delta)], **tail})
-                while True:
-                    for delta in answering.feed(event):
-                        yield _line({**head, "choices": [_part(visit, delta)], **tail})
-                    if isinstance(event, Completion):
-                        break
-                    async with asyncio.timeout_at(visit.ends_at):
-                        event = await anext(events)
-                last = {**_part(visit, {}), "finish_reason": answering.finish_reason}
-                yield _line({**head, "choices": [last], **tail})
-                whole = True
-                usage = self._done(visit, [event.usage])
-                if with_usage:
-                    yield _line({**head, "choices": [], "usage": usage})
+                if isinstance(event, Completion):
+                    break
+                async with asyncio.timeout_at(visit.ends_at):
+                    event = await anext(events)
+            last = {**_part(visit, {}), "finish_reason": answering.finish_reason}
+            yield _line({**head, "choices": [last], **tail})
+            ended = True
+            usage = self._done(visit, [event.usage])
+            if with_usage:
+                yield _line({**head, "choices": [], "usage": usage})
         except TimeoutError:
-            late = self._late()
+            ended, late = True, self._late()
             yield _line(faults.body(late.message, "server_error", code=late.code))
         except EngineError as e:
+            ended = True
             yield _line(faults.engine_fault_body(e))
         finally:
-            if not whole:
+            if not ended:
                 self._metrics.left.inc()
         yield "data: [DONE]\n\n"
 
@@ -181,16 +187,18 @@ class _EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, lines: AsyncGenerator[str]) -> None:
+    def __init__(self, lines: AsyncGenerator[str], events: _Events) -> None:
         # without the second header, nginx keeps a stream back until it is whole
         super().__init__(lines, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._lines = lines
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             await self._lines.aclose()
+            await self._events.aclose()
 
 
 async def _attended(visit: _Visit, work: Coroutine[Any, Any, _Result]) -> _Result:

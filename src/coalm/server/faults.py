@@ -17,12 +17,16 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from coalm.errors import ContextError, EngineError, GrammarError
+from coalm.errors import EngineError
 from coalm.server.desk import BusyError, ClosedError
 
 _SHOWN = 80
 """Characters of a wrong value that an error shows."""
+_LONGEST = 500
+"""Characters of a message; names and paths in it may be of any length."""
 _RETRY_SECONDS = 1
+_OF_BODY = (400, 408, 413)
+"""What is refused before a body is looked into."""
 
 
 class ErrorDetail(BaseModel):
@@ -57,12 +61,13 @@ class RefusedError(Exception):
 class _Kind(NamedTuple):
     status: int
     type: str
-    code: str | None = None
-    param: str | None = None
+    code: str
 
 
 def body(message: str, kind: str, param: str | None = None, code: str | None = None) -> Any:
     """The body of an error."""
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}..."
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -82,13 +87,13 @@ def engine_fault(error: EngineError) -> JSONResponse:
     """What the engine could not do."""
     kind = _kind(error)
     headers = {"Retry-After": str(_RETRY_SECONDS)} if kind.status in (429, 503) else None
-    return response(kind.status, str(error), kind.type, kind.param, kind.code, headers)
+    return response(kind.status, str(error), kind.type, None, kind.code, headers)
 
 
 def engine_fault_body(error: EngineError) -> Any:
     """The same for a stream that has begun."""
     kind = _kind(error)
-    return body(str(error), kind.type, kind.param, kind.code)
+    return body(str(error), kind.type, None, kind.code)
 
 
 def _kind(error: EngineError) -> _Kind:
@@ -96,10 +101,6 @@ def _kind(error: EngineError) -> _Kind:
         return _Kind(429, "rate_limit_error", "queue_full")
     if isinstance(error, ClosedError):
         return _Kind(503, "server_error", "not_running")
-    if isinstance(error, ContextError):
-        return _Kind(400, "invalid_request_error", "context_length_exceeded", "messages")
-    if isinstance(error, GrammarError):
-        return _Kind(400, "invalid_request_error", "grammar", "tools")
     return _Kind(500, "server_error", "engine_failed")
 
 
@@ -122,13 +123,15 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{error.detail}: {request.method} {request.url.path}"
-        return response(error.status_code, message, headers=error.headers)
+        param = "body" if error.status_code in _OF_BODY else None
+        return response(error.status_code, message, param=param, headers=error.headers)
 
 
 def _invalid(problem: Mapping[str, Any]) -> JSONResponse:
     where = [str(part) for part in problem["loc"] if part != "body"]
-    if problem["type"] in ("json_invalid", "model_attributes_type") or not where:
-        return response(400, f"the body is not a JSON object: {problem['msg']}", param="body")
+    if problem["type"] == "json_invalid" or not where:
+        hint = "send one, with Content-Type: application/json"
+        return response(400, f"the body is not a JSON object; {hint}", param="body")
     # pydantic names the branch of a union behind the field
     name = ".".join(part for part in where if part.isidentifier() or part.isdigit())
     text = problem["msg"].removeprefix("Value error, ")

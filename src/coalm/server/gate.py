@@ -25,6 +25,7 @@ class Gate:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -59,7 +60,9 @@ class Gate:
     def _has_key(self, headers: Headers) -> bool:
         kind, _, key = headers.get("authorization", "").partition(" ")
         right = (self._settings.api_key or "").encode()
-        return kind.lower() == "bearer" and hmac.compare_digest(key.strip().encode(), right)
+        return kind.lower() == "bearer" and hmac.compare_digest(
+            key.strip().encode("latin-1"), right
+        )
 
     def _too_large(self) -> str:
         return f"the body is larger than {self._settings.max_bytes} bytes"

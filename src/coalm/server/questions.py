@@ -34,6 +34,8 @@ class Question(NamedTuple):
     """Of the answer."""
     most_calls: int = MOST_CALLS
     """Further ones are left out of the answer."""
+    guided_by: str = "tools"
+    """The field that a grammar comes from."""
 
 
 def chat_question(request: ChatRequest, settings: ServerSettings) -> Question:
@@ -53,6 +55,7 @@ def chat_question(request: ChatRequest, settings: ServerSettings) -> Question:
     grammar = _grammar(request, conversation.tools, most_calls, settings)
     try:
         prompt = settings.prompt_format.render(as_prompted(conversation))
+        _check_text(prompt)
     except FormatError as e:
         raise RefusedError(f"messages: {e}", "messages") from e
     return Question(
@@ -60,6 +63,7 @@ def chat_question(request: ChatRequest, settings: ServerSettings) -> Question:
         params=_params(request, settings, settings.prompt_format.stop),
         reader=settings.prompt_format.reader(calls=bool(offered)),
         most_calls=most_calls,
+        guided_by="tools" if offered else "response_format",
     )
 
 
@@ -109,6 +113,16 @@ def _conversation(request: ChatRequest) -> Conversation:
     except DataError as e:
         text = str(e)
         raise RefusedError(text, "tools" if text.startswith("tools") else "messages") from e
+
+
+def _check_text(prompt: Prompt) -> None:
+    """Refuse what no tokenizer takes; JSON can say it."""
+    try:
+        for turn in prompt:
+            turn.content.encode()
+    except UnicodeEncodeError as e:
+        text = f"half of a character: {e.object[e.start : e.end]!r}"
+        raise RefusedError(f"messages or tools: {text}", "messages") from e
 
 
 def _grammar(

@@ -16,7 +16,7 @@ class ServerSettings:
     """Name under which the model is asked for."""
     prompt_format: PromptFormat = field(default_factory=lambda: get_format("react"))
     """How the model reads and answers."""
-    params: SamplingParams = SamplingParams(max_new_tokens=1024)
+    params: SamplingParams = field(default_factory=lambda: SamplingParams(max_new_tokens=1024))
     """What holds where a request says nothing."""
     can_guide: bool = False
     """Whether the engine keeps to the grammar of a `GuidedPrompt`."""
