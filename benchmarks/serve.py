@@ -183,6 +183,7 @@ async def figure(port: int, name: str) -> float:
 async def load(port: int, process: int, clients: int, seconds: float) -> tuple[Tally, float]:
     """All clients; and how many answers the server still has under way a second later."""
     tally, numbers = Tally(), iter(range(10**9))
+    await client(port, numbers, time.monotonic() + 2.0, 0, Tally())  # warms up, not counted
     end = time.monotonic() + seconds
     work = [client(port, numbers, end, seed, tally) for seed in range(clients)]
     await asyncio.gather(watch_memory(process, end, tally), *work)

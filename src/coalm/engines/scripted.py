@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 from pathlib import Path
 
 from coalm import jsonl
@@ -17,6 +18,8 @@ from coalm.engines.streams import Job, Piece, abandoned
 from coalm.errors import EngineError
 from coalm.types import Prompt
 
+_TICK = 0.002
+"""Seconds after which `stream` looks for new jobs at the latest."""
 _WORD = re.compile(r"\s*\S+")
 
 
@@ -34,7 +37,7 @@ class ScriptedEngine:
 
         Args:
             replies: In order, or what to say to a prompt.
-            delay: Seconds that `stream` takes for a word of every answer under way.
+            delay: Seconds that a word takes in `stream`.
         """
         self._delay = delay
         if callable(replies):
@@ -70,9 +73,10 @@ class ScriptedEngine:
         return completions
 
     def stream(self, jobs: Iterable[Job | None]) -> Iterator[Piece | Answer]:
-        """See `TokenEngine.stream`; all jobs under way get one word at a time."""
+        """See `TokenEngine.stream`."""
         coming, places = iter(jobs), itertools.count()
         live: dict[int, tuple[Job, Iterator[str], Completion]] = {}
+        due: list[tuple[float, int]] = []  # when each answer gets its next word; a heap
         while True:
             while job := next(coming, None):
                 place = next(places)
@@ -82,16 +86,21 @@ class ScriptedEngine:
                     yield Answer(place, e)
                     continue
                 live[place] = (job, iter(_WORD.findall(answer.text)), answer)
-            if not live:
+                heappush(due, (time.monotonic() + self._delay, place))
+            if not due:
                 return
-            time.sleep(self._delay)
-            for place, (job, words, answer) in [*live.items()]:
-                word = None if job.abandoned else next(words, None)
-                if word is None:
-                    del live[place]
-                    yield Answer(place, abandoned() if job.abandoned else answer)
-                else:
-                    yield Piece(place, word)
+            if (early := due[0][0] - time.monotonic()) > 0:
+                time.sleep(min(early, _TICK))
+                continue
+            at, place = heappop(due)
+            job, words, answer = live[place]
+            word = None if job.abandoned else next(words, None)
+            if word is None:
+                del live[place]
+                yield Answer(place, abandoned() if job.abandoned else answer)
+            else:
+                heappush(due, (at + self._delay, place))
+                yield Piece(place, word)
 
     def close(self) -> None:
         """Refuse further prompts."""

@@ -37,7 +37,7 @@ class ReactReader:
         """The beginning of a line that may become a label."""
         self._in_line = False
         """Whether the line is known to be none."""
-        self._space = ""
+        self._space: str = ""
         self._has_words = False
         """Whether the part has any, so that white space counts."""
         self._said = {"thought": 0, "content": 0}

@@ -43,8 +43,7 @@ class _Visit(NamedTuple):
     head: dict[str, Any]
     """What the whole answer, and every chunk, begins with."""
     started: float
-    """On the clock of the event loop, as `ends_at`."""
-    ends_at: float
+    """On the clock of the event loop."""
 
 
 class Completions:
@@ -81,8 +80,6 @@ class Completions:
         except _LeftError:
             self._metrics.left.inc()
             return Response(status_code=_GONE)
-        except TimeoutError as e:
-            raise self._late() from e
         except GrammarError as e:
             field = questions[0].guided_by
             raise faults.RefusedError(f"{field}: {e}", field) from e
@@ -96,13 +93,7 @@ class Completions:
             "created": int(time.time()),
             "model": self._settings.model,
         }
-        now = asyncio.get_running_loop().time()
-        return _Visit(request, form, head, now, now + self._settings.max_seconds)
-
-    def _late(self) -> faults.RefusedError:
-        seconds = f"{self._settings.max_seconds:g}"
-        text = f"the answer took longer than {seconds} s; ask for less (max_tokens)"
-        return faults.RefusedError(text, status=504, code="timeout")
+        return _Visit(request, form, head, asyncio.get_running_loop().time())
 
     async def _together(self, visit: _Visit, questions: Sequence[Question]) -> Response:
         tasks = [asyncio.create_task(self._whole(question)) for question in questions]
@@ -122,15 +113,18 @@ class Completions:
 
     async def _whole(self, question: Question) -> tuple[Answering, Completion]:
         answering = Answering(question)
-        async with aclosing(self._desk.ask(question.prompt, question.params)) as events:
+        async with aclosing(self._ask(question)) as events:
             async for event in events:
                 answering.feed(event)
                 if isinstance(event, Completion):
                     return answering, event
         raise EngineError("the engine gave no answer")
 
+    def _ask(self, question: Question) -> _Events:
+        return self._desk.ask(question.prompt, question.params, self._settings.max_seconds)
+
     async def _streamed(self, visit: _Visit, question: Question, with_usage: bool) -> Response:
-        events = self._desk.ask(question.prompt, question.params)
+        events = self._ask(question)
         # the first event before the status is sent: the queue may be full, the prompt too long
         first = await _attended(visit, anext(events))
         self._metrics.first_seconds.observe(_seconds_since(visit.started))
@@ -156,17 +150,13 @@ class Completions:
                     yield _line({**head, "choices": [_part(visit, delta)], **tail})
                 if isinstance(event, Completion):
                     break
-                async with asyncio.timeout_at(visit.ends_at):
-                    event = await anext(events)
+                event = await anext(events)
             last = {**_part(visit, {}), "finish_reason": answering.finish_reason}
             yield _line({**head, "choices": [last], **tail})
             ended = True
             usage = self._done(visit, [event.usage])
             if with_usage:
                 yield _line({**head, "choices": [], "usage": usage})
-        except TimeoutError:
-            ended, late = True, self._late()
-            yield _line(faults.body(late.message, "server_error", code=late.code))
         except EngineError as e:
             ended = True
             yield _line(faults.engine_fault_body(e))
@@ -202,17 +192,15 @@ class _EventStream(StreamingResponse):
 
 
 async def _attended(visit: _Visit, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """What comes of `work`, which ends when the client leaves or time is up.
+    """What comes of `work`, which ends when the client leaves.
 
     Raises:
         _LeftError: the client has gone.
-        TimeoutError: time is up.
     """
     task = asyncio.ensure_future(work)
     left = asyncio.ensure_future(_left(visit.request))
     try:
-        async with asyncio.timeout_at(visit.ends_at):
-            await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _LeftError
         return task.result()

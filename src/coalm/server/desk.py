@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from coalm.engines.answers import Answer
@@ -33,12 +34,42 @@ class ClosedError(EngineError):
     """The engine has stopped, or is about to."""
 
 
+class LateError(EngineError):
+    """There is no time left for the answer."""
+
+
 @dataclass(eq=False)
 class Ticket:
     """One prompt on its way, and whom to tell of its answer."""
 
     job: Job
     tell: Callable[[Event], None]
+
+
+class _Post:
+    """What the engine's thread tells the coroutines of an event loop.
+
+    An engine tells of all its answers at once; to wake up the loop takes longer than to tell.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._letters: list[tuple[asyncio.Queue[Event], Event]] = []
+        self._lock = threading.Lock()
+
+    def send(self, to: asyncio.Queue[Event], event: Event) -> None:
+        """From any thread."""
+        with self._lock:
+            is_first = not self._letters
+            self._letters.append((to, event))
+        if is_first:
+            self.loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            letters, self._letters = self._letters, []
+        for to, event in letters:
+            to.put_nowait(event)
 
 
 class Desk:
@@ -59,6 +90,7 @@ class Desk:
         self._live: dict[int, Ticket] = {}
         self._changed = threading.Condition()
         self._closing = False
+        self._post: _Post | None = None
         self._thread = threading.Thread(target=self._work, name="coalm-engine", daemon=True)
         self._thread.start()
 
@@ -77,23 +109,29 @@ class Desk:
         """Whether prompts are answered."""
         return self._thread.is_alive() and not self._closing
 
-    async def ask(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[str | Completion]:
+    async def ask(
+        self, prompt: Prompt, params: SamplingParams, seconds: float
+    ) -> AsyncGenerator[str | Completion]:
         """The answer: pieces of its text, then the completion, which has all of it once more.
 
         The place is given away when the iterator is closed or its task cancelled.
 
+        Args:
+            prompt: Of the engine.
+            params: For this answer.
+            seconds: Until the answer has to be there.
+
         Raises:
             BusyError: the queue is full; nothing has been asked.
             ClosedError: the engine has stopped.
+            LateError: time is up.
             EngineError: the engine cannot answer this prompt.
         """
-        loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
-
-        def tell(event: Event) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
-
-        ticket = self._hand_in(Job(prompt, params), tell)
+        post = self._post_for(asyncio.get_running_loop())
+        ticket = self._hand_in(Job(prompt, params), partial(post.send, events))
+        late = LateError(f"the answer took longer than {seconds:g} s; ask for less (max_tokens)")
+        timer = asyncio.get_running_loop().call_later(seconds, events.put_nowait, late)
         try:
             while True:
                 event = await events.get()
@@ -103,7 +141,13 @@ class Desk:
                 if isinstance(event, Completion):
                     return
         finally:
+            timer.cancel()
             self._leave(ticket)
+
+    def _post_for(self, loop: asyncio.AbstractEventLoop) -> _Post:
+        if self._post is None or self._post.loop is not loop:
+            self._post = _Post(loop)
+        return self._post
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Completion]:
         """See `Engine.generate`; for threads, such as those of agent sessions."""

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from coalm.errors import EngineError
-from coalm.server.desk import BusyError, ClosedError
+from coalm.server.desk import BusyError, ClosedError, LateError
 
 _SHOWN = 80
 """Characters of a wrong value that an error shows."""
@@ -101,6 +101,8 @@ def _kind(error: EngineError) -> _Kind:
         return _Kind(429, "rate_limit_error", "queue_full")
     if isinstance(error, ClosedError):
         return _Kind(503, "server_error", "not_running")
+    if isinstance(error, LateError):
+        return _Kind(504, "server_error", "timeout")
     return _Kind(500, "server_error", "engine_failed")
 
 
