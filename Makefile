@@ -1,11 +1,12 @@
 # Two commands on a fresh machine (Python 3.11 or later, PyPI):
 #   make demo   sets up, builds data, trains, evaluates before and after, shows how to chat
 #   make test   sets up, checks style and types, runs the tests
-# Beside them: make test-vllm runs the tests of the vllm engine, in an environment of its own.
+# Beside them: make test-vllm runs the tests with vLLM, in an environment of its own.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+CORES := $(shell nproc 2>/dev/null || echo 2)
+export OMP_NUM_THREADS ?= $(CORES)
 
 .PHONY: demo test test-vllm lint clean
 .DELETE_ON_ERROR:
@@ -19,7 +20,7 @@ demo: $(VENV)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./demo.sh
 
 test: lint
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --maxprocesses 4 --cov --cov-report=term --cov-fail-under=90
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check --quiet .
@@ -34,11 +35,11 @@ $(VLLM_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt torch $(VLLM)
 	-$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
-	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[hf]' pytest
+	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[hf,openai,serve]' pytest hypothesis
 	touch $@
 
 test-vllm: $(VLLM_VENV)/.ready
-	VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-2} $(VLLM_VENV)/bin/python -m pytest -m vllm tests/engines
+	VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-2} $(VLLM_VENV)/bin/python -m pytest -m vllm tests/engines tests/server
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) demo
