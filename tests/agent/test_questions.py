@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coalm.agent.questions import read_questions
+from coalm.agent.questions import read_conversation, read_questions
 from coalm.errors import DataError
 from coalm.formats import get_format
 from coalm.types import ChatTurn, Conversation, Message, ToolCall, ToolSchema
@@ -145,3 +145,26 @@ def test_bytes_that_are_no_text_are_a_fault_of_their_row(tmp_path: Path) -> None
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl: no such file"):
         list(read_questions(tmp_path / "none.jsonl", REACT))
+
+
+def test_messages_of_clients_are_read_with_what_they_send_back() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "F", "arguments": '{"a": "San'}}
+    row = {
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {
+                "role": "assistant",
+                "content": None,
+                "refusal": None,
+                "annotations": [],
+                "reasoning_content": "I look.",
+                "tool_calls": [call],
+            },
+        ]
+    }
+    _, said = read_conversation(row, "x").messages
+    assert (said.thought, said.content) == ("I look.", "")
+    (broken,) = said.tool_calls
+    assert (broken.raw, broken.id) == ('{"a": "San', "1")
+    assert broken.error is not None
+    assert broken.error.startswith("arguments of a call are not JSON: ")
