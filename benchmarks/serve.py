@@ -84,7 +84,8 @@ def serve(listener: socket.socket, delay: float, clients: int, pipe: Connection)
     from coalm.server.settings import ServerSettings
 
     engine = StampingEngine(reply, delay=delay)
-    app = create_app(engine, ServerSettings(places=clients, queue_length=clients))
+    # a client that leaves gives its place away at the next word only: nobody shall wait for that
+    app = create_app(engine, ServerSettings(places=2 * clients, queue_length=clients))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
 
     def end() -> None:
@@ -199,7 +200,7 @@ def shares(values: list[float]) -> str:
 
 def report(tally: Tally, slots: float) -> dict[str, Any]:
     """What it came to."""
-    third = max(1, len(tally.memory) // 3)
+    parts = [tally.memory[len(tally.memory) * at // 6 - 1] for at in range(1, 7)]
     return {
         "requests": tally.requests,
         "whole answers": tally.whole,
@@ -209,8 +210,7 @@ def report(tally: Tally, slots: float) -> dict[str, Any]:
         "engine to client": shares(tally.words),
         "request to engine": shares(tally.starts),
         "places taken after the end": slots,
-        "memory, first third": f"{statistics.mean(tally.memory[:third]):.1f} MiB",
-        "memory, last third": f"{statistics.mean(tally.memory[-third:]):.1f} MiB",
+        "memory after each sixth": f"{' '.join(f'{part:.1f}' for part in parts)} MiB",
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item")
@@ -13,14 +15,14 @@ class Memo(Generic[_Item, _Value]):
     """`function`, called once for the same object as long as it is remembered.
 
     For frozen models, which have lists and dicts in them and so no hash: what counts is that it is
-    the same object, not an equal one. Objects are kept alive, so that no other one can get their
-    `id` meanwhile.
+    the same object, not an equal one. An object that nobody else holds is forgotten, so that a
+    server does not keep what its clients once sent, and no other object can have its `id`.
     """
 
     def __init__(self, function: Callable[[_Item], _Value], size: int = 4096) -> None:
         self._function = function
         self._size = size
-        self._known: dict[int, tuple[_Item, _Value]] = {}
+        self._known: dict[int, tuple[weakref.ref[_Item], _Value]] = {}
 
     def __call__(self, item: _Item) -> _Value:
         """What the function gives for `item`."""
@@ -28,5 +30,10 @@ class Memo(Generic[_Item, _Value]):
         if found is None:
             if len(self._known) >= self._size:
                 self._known.clear()
-            found = self._known[id(item)] = (item, self._function(item))
+            value = self._function(item)
+            found = (weakref.ref(item, partial(self._forget, id(item))), value)
+            self._known[id(item)] = found
         return found[1]
+
+    def _forget(self, key: int, gone: weakref.ref[_Item]) -> None:
+        self._known.pop(key, None)
