@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from pydantic import JsonValue
 
 from coalm.agent.rollout import Rollout
-from coalm.formats.base import PromptFormat
+from coalm.formats.base import DialogueFormat
 from coalm.tools import Toolbox
 from coalm.types import Conversation, Message, ToolCall
 
@@ -55,7 +55,7 @@ LIMITS = Limits()
 
 def user_turn(
     conversation: Conversation,
-    prompt_format: PromptFormat,
+    prompt_format: DialogueFormat,
     toolbox: Toolbox,
     limits: Limits = LIMITS,
     watch: Watcher = lambda conversation: None,

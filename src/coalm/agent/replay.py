@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
 
 from coalm.agent.react import LIMITS, Limits
 from coalm.agent.session import AgentSession
 from coalm.engines.scripted import ScriptedEngine
 from coalm.errors import FormatError
-from coalm.formats.base import AlpacaPrompt
 from coalm.tools import Toolbox
-from coalm.types import ChatTurn, Conversation, Message, Prompt, ToolSchema
+from coalm.types import ChatTurn, Conversation, Message, Prompt
 
 
 def replay(recorded: Conversation, session: AgentSession) -> Conversation:
@@ -59,9 +57,6 @@ class _Record:
     def render(self, conversation: Conversation) -> Prompt:
         return (ChatTurn("user", conversation.messages[-1].content),)
 
-    def render_alpaca(self, conversation: Conversation) -> AlpacaPrompt:
-        return AlpacaPrompt("", conversation.messages[-1].content)
-
     def render_reply(self, message: Message) -> str:
         if message not in self._said:
             raise FormatError(f"a message that was not recorded: {message.content[:60]!r}")
@@ -69,9 +64,6 @@ class _Record:
 
     def parse(self, text: str) -> Message:
         return self._said[int(text)]
-
-    def grammar(self, tools: Sequence[ToolSchema]) -> str:
-        return "start: /[0-9]+/"
 
 
 def show_changes(before: Conversation, after: Conversation) -> str:

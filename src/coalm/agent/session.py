@@ -32,7 +32,8 @@ from coalm.agent.react import (
 from coalm.agent.rollout import run_one
 from coalm.engines.base import Engine, SamplingParams
 from coalm.errors import CoalmError, DataError
-from coalm.formats import PromptFormat, get_format
+from coalm.formats import get_format
+from coalm.formats.base import DialogueFormat
 from coalm.tools import Toolbox, coroutines_on, in_thread
 from coalm.types import Conversation, Message
 
@@ -110,7 +111,7 @@ class AgentSession:
         engine: Engine,
         toolbox: Toolbox | None = None,
         *,
-        prompt_format: PromptFormat | str = "react",
+        prompt_format: DialogueFormat | str = "react",
         params: SamplingParams | None = None,
         limits: Limits = LIMITS,
         conversation: Conversation | None = None,

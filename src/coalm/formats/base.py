@@ -80,7 +80,7 @@ def plain_reply(format_name: str, message: Message) -> None:
             raise FormatError(f"call that did not parse cannot be rendered: {call.raw!r:.40}")
 
 
-class PromptFormat(Protocol):
+class DialogueFormat(Protocol):
     """Renders conversations for a model and reads what the model answers.
 
     The contract, held by property tests: for every assistant message without outer white space in
@@ -111,10 +111,6 @@ class PromptFormat(Protocol):
         """
         ...
 
-    def render_alpaca(self, conversation: Conversation) -> AlpacaPrompt:
-        """The same text as `render`, as the instruction and input of an Alpaca row."""
-        ...
-
     def render_reply(self, message: Message) -> str:
         """The text that the model should answer, for training and for histories.
 
@@ -125,6 +121,14 @@ class PromptFormat(Protocol):
 
     def parse(self, text: str) -> Message:
         """The assistant message that `text` stands for; never raises on model text."""
+        ...
+
+
+class PromptFormat(DialogueFormat, Protocol):
+    """A format for everything: dialogues, training rows, streams and guided calls."""
+
+    def render_alpaca(self, conversation: Conversation) -> AlpacaPrompt:
+        """The same text as `render`, as the instruction and input of an Alpaca row."""
         ...
 
     def reader(self, *, calls: bool = True) -> Reader:
