@@ -139,7 +139,7 @@ def run_engine(job: Job) -> dict[str, Any]:
     else:
         from coalm.engines.hf import HfEngine
 
-        engine = HfEngine(MODEL, dtype=job["dtype"])
+        engine = HfEngine(MODEL, dtype=job["dtype"], batch_size=16)
     answers: dict[str, list[int]] = {}
 
     def replay(name: str, prompts: Dialogue) -> Rollout:
