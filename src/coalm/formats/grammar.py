@@ -161,6 +161,11 @@ def json_value(schema: Mapping[str, JsonValue]) -> str:
     return f"%json {write_json({**schema, 'x-guidance': {'whitespace_flexible': False}})}"
 
 
+def json_alone(schema: Mapping[str, JsonValue]) -> str:
+    """The whole grammar of an answer that is `json_value` and nothing else."""
+    return f"start: {json_value(schema)}\n"
+
+
 def python_calls(tools: Sequence[ToolSchema]) -> tuple[Grammar, str]:
     """A grammar, and its rule for one call as `name(argument="value")`.
 

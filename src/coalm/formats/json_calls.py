@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
-from coalm.formats.grammar import MOST_CALLS, json_calls, json_value
+from coalm.formats.grammar import MOST_CALLS, json_alone, json_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.reader import HeldReader, PlainReader, Reader
 from coalm.formats.text import read_value, unambiguous, well_formed, write_json
@@ -97,7 +97,7 @@ class JsonCallsFormat:
 
     def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
         """See `PromptFormat.json_grammar`."""
-        return f"start: {json_value(schema)}\n"
+        return json_alone(schema)
 
 
 def _query_line(message: Message) -> str:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from coalm.errors import ParseError
 from coalm.formats.base import AlpacaPrompt, one_turn, plain_reply, split_turn
 from coalm.formats.calls import read_calls, write_calls
-from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, json_value, python_calls
+from coalm.formats.grammar import MOST_CALLS, TEXT_CHARS, json_alone, python_calls
 from coalm.formats.instructions import Instructions
 from coalm.formats.reader import HeldReader, PlainReader, Reader
 from coalm.formats.text import unambiguous, well_formed
@@ -105,7 +105,7 @@ class PythonCallsFormat:
 
     def json_grammar(self, schema: Mapping[str, JsonValue]) -> str:
         """See `PromptFormat.json_grammar`."""
-        return f"start: {json_value(schema)}\n"
+        return json_alone(schema)
 
 
 def _line(message: Message) -> str:
