@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +47,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in missing.items():
             if reason and marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say at the end what was not tested here, and what it would take."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 def _why_no_gpu() -> str | None:
@@ -85,11 +96,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answers hold no control token, so they go on until something else ends them.
     """
     pytest.importorskip("torch")
-    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+    from transformers import LlamaConfig
 
     folder = tmp_path_factory.mktemp("tiny_model")
     vocabulary_size = _write_tiny_tokenizer(folder)
-    set_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary_size,
         hidden_size=32,
@@ -103,10 +113,29 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bos_token_id=None,
         eos_token_id=None,
     )
+    _write_random_weights(folder, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wide_model(tiny_model: Path) -> Path:
+    """The like with a context of 4096 tokens, and heads as large as vLLM's CPU build wants them."""
+    from transformers import AutoConfig
+
+    folder = tiny_model.with_name("wide_model")
+    shutil.copytree(tiny_model, folder)
+    config = AutoConfig.from_pretrained(tiny_model, head_dim=32, max_position_embeddings=4096)
+    _write_random_weights(folder, config)
+    return folder
+
+
+def _write_random_weights(folder: Path, config: Any) -> None:
+    from transformers import LlamaForCausalLM, set_seed
+
+    set_seed(0)
     model = LlamaForCausalLM(config)
     model.lm_head.weight.data[: len(SPECIAL_TOKENS)] = 0.0  # the best of all others is above 0
     model.save_pretrained(folder)
-    return folder
 
 
 def _write_tiny_tokenizer(folder: Path) -> int:

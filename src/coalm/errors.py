@@ -23,6 +23,9 @@ it as it is. Anything that is not a CoalmError is a defect of ours and keeps its
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class CoalmError(Exception):
     """Base of all errors that a user can act on."""
@@ -83,3 +86,19 @@ class MissingExtraError(CoalmError):
         super().__init__(
             f"{package} is not installed; this feature needs it: pip install 'coalm[{extra}]'"
         )
+
+
+@contextmanager
+def needs_extra(extra: str) -> Generator[None]:
+    """For imports of ours that need the packages of an extra.
+
+    Raises:
+        MissingExtraError: one of these is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        package = (e.name or "").partition(".")[0]
+        if package in ("", "coalm"):
+            raise
+        raise MissingExtraError(package, extra) from e

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,20 +45,11 @@ def make_openai(folder: Path) -> Engine:
 
 
 def make_vllm(folder: Path) -> Engine:
-    """vLLM's CPU build has no attention for heads as small as those of the tiny model."""
     pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
-    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
-
     from coalm.engines.config import VllmConfig
     from coalm.engines.vllm import VllmEngine
 
-    wide = folder.with_name("wide_heads")
-    if not wide.exists():
-        shutil.copytree(folder, wide)
-        set_seed(0)
-        config = AutoConfig.from_pretrained(folder, head_dim=32)
-        AutoModelForCausalLM.from_config(config).save_pretrained(wide)
-    return VllmEngine(wide, dtype="float32", settings=VllmConfig(enforce_eager=True))
+    return VllmEngine(folder, dtype="float32", settings=VllmConfig(enforce_eager=True))
 
 
 ENGINE_MAKERS: dict[str, Callable[[Path], Engine]] = {
@@ -78,8 +68,8 @@ def test_every_engine_is_under_contract() -> None:
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[Engine]:
-    made = ENGINE_MAKERS[request.param](tiny_model)
+def engine(request: pytest.FixtureRequest, model_for: Callable[[str], Path]) -> Iterator[Engine]:
+    made = ENGINE_MAKERS[request.param](model_for(request.param))
     yield made
     made.close()
 
@@ -149,8 +139,8 @@ def test_a_seed_repeats_sampled_answers(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_closed_engine_says_so(name: str, tiny_model: Path) -> None:
-    engine = ENGINE_MAKERS[name](tiny_model)
+def test_a_closed_engine_says_so(name: str, model_for: Callable[[str], Path]) -> None:
+    engine = ENGINE_MAKERS[name](model_for(name))
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="is closed; make a new one"):

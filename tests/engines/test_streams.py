@@ -33,6 +33,14 @@ def make_hf(folder: Path) -> Engine:
     return HfEngine(folder, dtype="float32", batch_size=2)
 
 
+def make_vllm(folder: Path) -> Engine:
+    pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
+    from coalm.engines.config import VllmConfig
+    from coalm.engines.vllm import VllmEngine
+
+    return VllmEngine(folder, dtype="float32", settings=VllmConfig(enforce_eager=True))
+
+
 class Whole:
     """An engine that gives whole answers only."""
 
@@ -51,13 +59,16 @@ class Whole:
 MAKERS: dict[str, Callable[[Path], Engine]] = {
     "scripted": make_scripted,
     "hf": make_hf,
+    "vllm": make_vllm,
     "whole": Whole,
 }
+VLLM_MARKS = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
+NAMES = [pytest.param(name, marks=VLLM_MARKS if name == "vllm" else []) for name in MAKERS]
 
 
-@pytest.fixture(scope="module", params=MAKERS)
-def engine(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[Engine]:
-    made = MAKERS[request.param](tiny_model)
+@pytest.fixture(scope="module", params=NAMES)
+def engine(request: pytest.FixtureRequest, model_for: Callable[[str], Path]) -> Iterator[Engine]:
+    made = MAKERS[request.param](model_for(request.param))
     yield made
     made.close()
 
@@ -163,7 +174,7 @@ def test_nothing_that_is_settled_is_taken_back(stop: tuple[str, ...]) -> None:
 def test_characters_of_several_tokens_come_whole(tiny_model: Path) -> None:
     pytest.importorskip("transformers")
     from coalm.chat_template import load_tokenizer
-    from coalm.engines.hf_text import GrowingText, decode
+    from coalm.engines.token_text import GrowingText, decode
 
     tokenizer = load_tokenizer(tiny_model)
     text = "Grüße, 東京 😀 in San Jose\n  first\nUs"

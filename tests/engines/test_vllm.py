@@ -6,7 +6,6 @@ import importlib
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,19 +35,6 @@ def ask(text: str) -> Prompt:
 
 
 PROMPTS = [ask(f"Find restaurant {number} in San Jose") for number in range(6)]
-
-
-@pytest.fixture(scope="module")
-def wide_model(tiny_model: Path) -> Path:
-    """The tiny model with heads as large as vLLM's CPU build wants them."""
-    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
-
-    wide = tiny_model.with_name("wide_model")
-    shutil.copytree(tiny_model, wide)
-    set_seed(0)
-    config = AutoConfig.from_pretrained(tiny_model, head_dim=32)
-    AutoModelForCausalLM.from_config(config).save_pretrained(wide)
-    return wide
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from coalm.errors import EngineError
+
 httpx = pytest.importorskip("httpx")
 
 CHAT = {"model": "coalm", "messages": [{"role": "user", "content": "Hi"}]}
@@ -210,6 +212,25 @@ def test_an_engine_that_breaks_is_told_to_all(serving: Any) -> None:
     finally:
         threading.excepthook = before
     assert [str(one.exc_value) for one in seen] == ["a defect"]
+
+
+def test_an_engine_that_can_answer_nothing_is_not_asked_again(serving: Any) -> None:
+    class Gone:
+        def generate(self, prompts: Any, params: Any) -> Any:
+            raise NotImplementedError
+
+        def stream(self, jobs: Any) -> Any:
+            raise EngineError("the machine is gone")
+
+        def close(self) -> None:
+            pass
+
+    with serving(Gone()) as served:
+        first = post(served)
+        assert (first.status_code, first.json()["error"]["message"]) == (500, "the machine is gone")
+        wait_for(lambda: not served.desk.is_open)
+        assert post(served).status_code == 503
+        assert httpx.get(f"{served.root}/health").status_code == 503
 
 
 def test_threads_ask_beside_the_clients(scripted: Any) -> None:

@@ -20,6 +20,8 @@ from coalm.types import Prompt  # noqa: E402
 PICTURES = os.environ.get("COALM_PICTURES")
 """Folder to write screenshots to; for the documentation."""
 
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+
 BOOKED = [
     "Thought: The city and the cuisine are known, so I search.\n"
     'Action: SearchRestaurants(city="Port Marlow", cuisine="vegetarian")',
@@ -35,12 +37,14 @@ BOOKED = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if path is None:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     with sync_api.sync_playwright() as playwright:
+        names = (*CHROMIUMS, playwright.chromium.executable_path)
+        path = next(filter(None, map(shutil.which, names)), None)
+        if path is None:
+            pytest.skip(
+                "no Chromium on this machine (Debian: apt-get install chromium; "
+                "without root: playwright install chromium)"
+            )
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()

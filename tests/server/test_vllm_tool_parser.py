@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import random
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,7 +24,7 @@ pytest.importorskip("vllm", reason="vLLM has an environment of its own: make tes
 from coalm.chat_template import template_text
 from coalm.formats import get_format
 from coalm.server.vllm_template import vllm_template
-from coalm.types import Message, ToolCall
+from coalm.types import Message, ToolCall, ToolSchema
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
 
@@ -169,34 +168,21 @@ def test_a_call_that_must_be_made_gets_a_grammar() -> None:
     assert '"System: "' not in required
     named = {"type": "function", "function": {"name": "Book"}}
     grammar = parser().adjust_request(request(named)).structured_outputs.grammar
-    assert '"Cancel("' not in grammar
-    assert "{0,0}" in grammar
+    book = ToolSchema.model_validate(TOOL["function"])
+    assert grammar == get_format("react").grammar([book], must_call=True, most_calls=1)
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Path:
-    """A random model with heads as large as vLLM's CPU build wants them, and a long context."""
-    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
-
-    folder = tiny_model.with_name("served_model")
-    shutil.copytree(tiny_model, folder)
-    set_seed(0)
-    config = AutoConfig.from_pretrained(tiny_model, head_dim=32, max_position_embeddings=4096)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def client(model: Path) -> Iterator[Any]:
+def client(wide_model: Path) -> Iterator[Any]:
     """OpenAI's client of a server that runs as the documentation says."""
     openai: Any = importlib.import_module("openai")
-    template = model / "coalm.jinja"
+    template = wide_model / "coalm.jinja"
     template.write_text(vllm_template("react", template_text("chatml")), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        *(str(Path(sys.executable).with_name("vllm")), "serve", str(model)),
+        *(str(Path(sys.executable).with_name("vllm")), "serve", str(wide_model)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "coalm"),
         *("--chat-template", str(template), "--enable-auto-tool-choice"),
         *("--tool-parser-plugin", PLUGIN, "--tool-call-parser", "coalm"),
@@ -205,9 +191,9 @@ def client(model: Path) -> Iterator[Any]:
         *("--max-num-seqs", "4"),
     ]
     source = str(Path(__file__).parents[2] / "src")
-    environment = {**os.environ, "PYTHONPATH": f"{source}:{named_vllm(model)}"}
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{named_vllm(wide_model)}"}
     environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    log = model / "server.log"
+    log = wide_model / "server.log"
     with log.open("wb") as out:
         server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
     try:
@@ -307,10 +293,10 @@ def test_a_call_that_must_be_made(client: Any, stream: bool) -> None:
     assert not found.content
 
 
-def test_the_prompt_is_that_of_the_format(client: Any, model: Path) -> None:
+def test_the_prompt_is_that_of_the_format(client: Any, wide_model: Path) -> None:
     """vLLM passes messages on to the template as the template expects them."""
     transformers: Any = importlib.import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(wide_model)
     call = {"name": "Book", "arguments": '{"city": "Oslo", "seats": 2, "far": true}'}
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "Book Oslo\nUser: for 2."}]},

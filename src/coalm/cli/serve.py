@@ -16,6 +16,7 @@ from coalm.cli.chat import Format, FormatOption, PromptsOption, TrustOption
 
 if TYPE_CHECKING:
     from coalm.engines.config import InferConfig
+    from coalm.server.settings import ServerSettings
 
 
 def serve(
@@ -51,21 +52,10 @@ def serve(
     Ctrl-C ends the server when the answers under way are complete; a second one ends it at once.
     """
     from coalm.cli.talk import load_infer_config
-    from coalm.engines import load_engine
-    from coalm.errors import MissingExtraError
     from coalm.formats import get_format
+    from coalm.server.settings import ServerSettings
 
     loaded = load_infer_config(config, context.args, trust_remote_code)
-    try:
-        import uvicorn
-
-        from coalm.server.app import create_app
-        from coalm.server.settings import ServerSettings
-    except ModuleNotFoundError as e:
-        package = (e.name or "").partition(".")[0]
-        if package in ("", "coalm"):
-            raise
-        raise MissingExtraError(package, "serve") from e
     settings = ServerSettings(
         model=name or loaded.model.model_name,
         prompt_format=get_format(prompt_format.value, prompts),
@@ -79,9 +69,20 @@ def serve(
         api_key=api_key,
         origins=tuple(origin or ()),
     )
+    _run(loaded, settings, host, port)
+
+
+def _run(config: InferConfig, settings: ServerSettings, host: str, port: int) -> None:
+    from coalm.engines import load_engine
+    from coalm.errors import needs_extra
+
+    with needs_extra("serve"):
+        import uvicorn
+
+        from coalm.server.app import create_app
     # so that the engine is closed; uvicorn passes the signal on when its own work is done
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    with closing(load_engine(loaded)) as engine:
+    with closing(load_engine(config)) as engine:
         typer.echo(f"serving {settings.model} at http://{host}:{port}/v1", err=True)
         uvicorn.run(
             create_app(engine, settings),
@@ -90,7 +91,7 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=math.ceil(max_seconds),
+            timeout_graceful_shutdown=math.ceil(settings.max_seconds),
         )
 
 

@@ -6,7 +6,7 @@ import importlib
 
 from coalm.engines.base import Completion, Engine, SamplingParams, Usage
 from coalm.engines.config import InferConfig
-from coalm.errors import EngineError, MissingExtraError
+from coalm.errors import EngineError, needs_extra
 
 __all__ = ["ENGINES", "Completion", "Engine", "SamplingParams", "Usage", "load_engine"]
 
@@ -38,11 +38,6 @@ def load_engine(config: InferConfig) -> Engine:
             f"the engine {name!r} cannot guide calls; use {', '.join(GUIDING)}, or leave out "
             "generation.guided"
         )
-    try:
+    with needs_extra(name):
         engine_class = getattr(importlib.import_module(module), cls)
-    except ModuleNotFoundError as e:
-        package = (e.name or "").partition(".")[0]
-        if package in ("", "coalm"):
-            raise
-        raise MissingExtraError(package, name) from e
     return engine_class.from_config(config)

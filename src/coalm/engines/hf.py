@@ -8,29 +8,21 @@ keys and values of what prompts share, in one call or from call to call, are com
 from __future__ import annotations
 
 import gc
-import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from coalm.chat_template import encode_prompt
-from coalm.engines.answers import Answer
-from coalm.engines.base import Completion, SamplingParams
 from coalm.engines.config import InferConfig
-from coalm.engines.hf_batch import LOOKAHEAD, Batch, Request
+from coalm.engines.hf_batch import Batch
 from coalm.engines.hf_cache import StripPool
 from coalm.engines.hf_model import LoadedModel, load_model
-from coalm.engines.hf_text import GrowingText
-from coalm.engines.streams import Job, Piece
-from coalm.errors import ContextError, EngineError, TemplateError
-from coalm.types import GuidedPrompt, Prompt
+from coalm.engines.local import LocalEngine
+from coalm.errors import EngineError
 
 _ATTENTION = (None, "sdpa")
 
 
-class HfEngine:
+class HfEngine(LocalEngine):
     """A causal language model of transformers, with an optional LoRA adapter.
 
     The checkpoint's own generation settings (sampling, penalties, forced tokens) do not apply;
@@ -87,7 +79,7 @@ class HfEngine:
             trust_remote_code=trust_remote_code,
         )
         self.max_length = self._loaded.max_length
-        """Tokens of prompt and answer together."""
+        self._tokenizer = self._loaded.tokenizer
         self._batch_size = batch_size
         self._pool = StripPool(cache_tokens)
 
@@ -107,63 +99,10 @@ class HfEngine:
             **{name: value for name, value in given.items() if value is not None},
         )
 
-    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Completion]:
-        """One completion per prompt, in the order of `prompts`.
-
-        Raises:
-            ContextError: a prompt leaves no room in the context; nothing is generated then.
-            EngineError: the chat template refuses a prompt, memory runs out, or the engine is
-                closed.
-        """
-        loaded, copies = self._open(), Counter[tuple[int, ...]]()
-        requests = [
-            _request(loaded, place, prompt, params, copies, f"prompt {place + 1} of {len(prompts)}")
-            for place, prompt in enumerate(prompts)
-        ]
-        requests.sort(key=lambda request: request.ids)  # neighbours share as much as they can
-        found: dict[int, Completion] = {}
-        for place, outcome in _whole(self._run(loaded, requests)):
-            if isinstance(outcome, EngineError):
-                raise outcome
-            found[place] = outcome
-        return [found[place] for place in range(len(prompts))]
-
-    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
-        """See `StreamingEngine.answers`."""
-        loaded = self._open()
-        return _whole(self._run(loaded, _requests(loaded, prompts, params)))
-
-    def stream(self, jobs: Iterable[Job | None]) -> Iterator[Piece | Answer]:
-        """See `TokenEngine.stream`."""
-        loaded = self._open()
-        return self._run(loaded, _job_requests(loaded, jobs))
-
-    def _open(self) -> LoadedModel:
+    def _batch(self) -> Batch:
         if self._loaded is None:
             raise EngineError(f"the engine of {self.name} is closed; make a new one")
-        return self._loaded
-
-    def _run(
-        self, loaded: LoadedModel, requests: Iterable[Request | Answer | None]
-    ) -> Iterator[Piece | Answer]:
-        """Answer requests as they come; what is an answer already is passed on."""
-        batch = Batch(loaded, self._pool, self._batch_size)
-        coming = iter(requests)
-        try:
-            while True:
-                while len(batch) < self._batch_size + LOOKAHEAD:
-                    request = next(coming, None)
-                    if request is None:
-                        break
-                    if isinstance(request, Answer):
-                        yield request
-                    else:
-                        batch.add(request)
-                if not len(batch):
-                    return
-                yield from batch.step()
-        finally:
-            batch.close()
+        return Batch(self._loaded, self._pool, self._batch_size)
 
     def close(self) -> None:
         """Free the model; a second call does nothing."""
@@ -172,72 +111,3 @@ class HfEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _whole(events: Iterator[Piece | Answer]) -> Iterator[Answer]:
-    return (event for event in events if isinstance(event, Answer))
-
-
-def _job_requests(
-    loaded: LoadedModel, jobs: Iterable[Job | None]
-) -> Iterator[Request | Answer | None]:
-    place = 0
-    for job in jobs:
-        if job is None:
-            yield None
-            continue
-        try:
-            request = _request(loaded, place, job.prompt, job.params, Counter(), "the prompt")
-        except EngineError as e:
-            yield Answer(place, e)
-        else:
-            request.job = job
-            request.text = GrowingText(loaded.tokenizer, len(request.ids), job.params.stop)
-            yield request
-        place += 1
-
-
-def _requests(
-    loaded: LoadedModel, prompts: Iterable[Prompt | None], params: SamplingParams
-) -> Iterator[Request | Answer | None]:
-    copies, place = Counter[tuple[int, ...]](), 0
-    for prompt in prompts:
-        if prompt is None:
-            yield None
-            continue
-        try:
-            yield _request(loaded, place, prompt, params, copies, "the prompt")
-        except EngineError as e:
-            yield Answer(place, e)
-        place += 1
-
-
-def _request(
-    loaded: LoadedModel,
-    place: int,
-    prompt: Prompt,
-    params: SamplingParams,
-    copies: Counter[tuple[int, ...]],
-    called: str,
-) -> Request:
-    try:
-        ids = encode_prompt(loaded.tokenizer, prompt)
-    except TemplateError as e:
-        raise EngineError(str(e)) from e
-    if len(ids) >= loaded.max_length:
-        raise ContextError(
-            f"{called} has {len(ids)} tokens and the context of {loaded.name} holds "
-            f"{loaded.max_length}; shorten it or take a larger model"
-        )
-    copy = copies[key := tuple(ids)]
-    copies[key] += 1
-    seed = None if params.seed is None else f"{params.seed} {copy} {ids}"
-    return Request(
-        place=place,
-        ids=ids,
-        prompt_length=len(ids),
-        end=min(len(ids) + params.max_new_tokens, loaded.max_length),
-        numbers=random.Random(seed),
-        params=params,
-        guide=loaded.guides.make(prompt.grammar) if isinstance(prompt, GuidedPrompt) else None,
-    )

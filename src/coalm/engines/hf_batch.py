@@ -25,12 +25,13 @@ from coalm.engines.hf_cache import Strip, StripPool, shared_length
 from coalm.engines.hf_guide import Guide
 from coalm.engines.hf_model import LoadedModel
 from coalm.engines.hf_sampling import choose
-from coalm.engines.hf_text import GrowingText, decode
+from coalm.engines.local import Asked
 from coalm.engines.stops import find_stop
 from coalm.engines.streams import Job, Piece, abandoned
+from coalm.engines.token_text import GrowingText, decode
 from coalm.errors import EngineError
 
-LOOKAHEAD = 32
+_LOOKAHEAD = 32
 """Waiting prompts among which the next one is chosen."""
 _STEP_TOKENS = 512
 """New tokens in one forward pass at most; more are no faster, not on a GPU either."""
@@ -49,15 +50,13 @@ class Request:
     """Length at which the limit of new tokens or the context is reached."""
     numbers: random.Random
     """Where its samples come from."""
-    params: SamplingParams
+    job: Job
     guide: Guide | None = None
     """What the answer has to follow."""
     strip: Strip | None = None
     """Its keys and values while it runs."""
-    job: Job | None = None
-    """Whose answer it is, where somebody reads along."""
     text: GrowingText | None = None
-    """What there is to read so far."""
+    """What there is to read so far, where somebody does."""
 
     @property
     def missing(self) -> list[int]:
@@ -65,9 +64,9 @@ class Request:
         return self.ids[len(self.strip.ids) :] if self.strip else self.ids
 
     @property
-    def is_abandoned(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self.job is not None and self.job.abandoned
+    def params(self) -> SamplingParams:
+        """How to choose its tokens."""
+        return self.job.params
 
 
 class Batch:
@@ -83,9 +82,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._running)
 
-    def add(self, request: Request) -> None:
-        """Let a request wait for its turn."""
-        self._waiting.append(request)
+    @property
+    def has_room(self) -> bool:
+        """See `Batch` of `coalm.engines.local`, as for the other methods."""
+        return len(self) < self._batch_size + _LOOKAHEAD
+
+    def add(self, asked: Asked) -> None:
+        """Let a job wait for its turn."""
+        self._waiting.append(_request(self._loaded, asked))
 
     def step(self) -> Iterator[Piece | Answer]:
         """One forward pass; what can be read after it, and the answers that are complete."""
@@ -123,7 +127,7 @@ class Batch:
 
     def _drop_abandoned(self) -> Iterator[Answer]:
         for request in [*self._running, *self._waiting]:
-            if request.is_abandoned:
+            if request.job.abandoned:
                 if request.strip:
                     self._leave(request)
                 else:
@@ -132,7 +136,7 @@ class Batch:
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._batch_size:
-            waiting = islice(self._waiting, LOOKAHEAD)
+            waiting = islice(self._waiting, _LOOKAHEAD)
             shared, request = max(
                 ((self._pool.shared(request.ids), request) for request in waiting),
                 key=lambda pair: pair[0],
@@ -235,6 +239,20 @@ class Batch:
             finish_reason="stop" if ended else "length",
             usage=Usage(request.prompt_length, len(ids)),
         )
+
+
+def _request(loaded: LoadedModel, asked: Asked) -> Request:
+    ids, stop = asked.ids, asked.job.params.stop
+    return Request(
+        place=asked.place,
+        ids=ids,
+        prompt_length=len(ids),
+        end=len(ids) + asked.room,
+        numbers=random.Random(asked.draws),
+        job=asked.job,
+        guide=None if asked.grammar is None else loaded.guides.make(asked.grammar),
+        text=GrowingText(loaded.tokenizer, len(ids), stop) if asked.is_read else None,
+    )
 
 
 def _guided(scores: Tensor, request: Request) -> Tensor:

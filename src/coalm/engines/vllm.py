@@ -13,21 +13,23 @@ import importlib
 import itertools
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from coalm.chat_template import encode_prompt, load_tokenizer, stop_token
+from coalm.chat_template import load_tokenizer, stop_token
 from coalm.engines.answers import Answer
-from coalm.engines.base import Completion, SamplingParams, Usage
+from coalm.engines.base import Completion, Usage
 from coalm.engines.config import InferConfig, VllmConfig
 from coalm.engines.gguf import resolve_model
+from coalm.engines.local import Asked, LocalEngine
 from coalm.engines.stops import find_stop
-from coalm.errors import ContextError, EngineError, TemplateError
-from coalm.types import GuidedPrompt, Prompt
+from coalm.engines.streams import Piece, abandoned
+from coalm.engines.token_text import GrowingText, decode
+from coalm.errors import EngineError, GrammarError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,27 +40,30 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 vllm: Any = importlib.import_module("vllm")
 _sampling: Any = importlib.import_module("vllm.sampling_params")
 _lora: Any = importlib.import_module("vllm.lora.request")
+_exceptions: Any = importlib.import_module("vllm.exceptions")
 
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM makes room for."""
 _WINDOW = 1024
 """Prompts handed to vLLM at a time; it takes of them what its memory allows."""
+_NUMBERS = itertools.count()
+"""Names of requests."""
 
 
-class _Request(NamedTuple):
-    """One prompt on its way through vLLM."""
+class _Loaded(NamedTuple):
+    """A model that is ready to generate."""
 
-    place: int
-    """Its index in the caller's prompts."""
-    token_ids: list[int]
-    room: int
-    """Tokens that may be generated."""
-    seed: int | None
-    grammar: str | None
-    """What the answer has to follow."""
+    name: str
+    engine: Any
+    """vLLM's `LLMEngine`."""
+    tokenizer: PreTrainedTokenizerBase
+    stop_ids: list[int]
+    """Tokens that end an answer."""
+    adapter: Any | None
+    """vLLM's `LoRARequest`."""
 
 
-class VllmEngine:
+class VllmEngine(LocalEngine):
     """A causal language model of vLLM, with an optional LoRA adapter.
 
     The checkpoint's own generation settings (sampling, penalties) do not apply; only its end tokens
@@ -92,8 +97,7 @@ class VllmEngine:
             EngineError: the model or the adapter cannot be loaded.
             TemplateError: the tokenizer or its chat template cannot be used.
         """
-        settings = settings or VllmConfig()
-        rank = None if adapter is None else _lora_rank(adapter)
+        options = _adapter_options(adapter)
         path = str(resolve_model(model))
         own_tokenizer = adapter is not None and (adapter / "tokenizer_config.json").exists()
         self.name = str(model)
@@ -102,31 +106,22 @@ class VllmEngine:
             chat_template,
             trust_remote_code=trust_remote_code,
         )
-        self._adapter = None if adapter is None else _lora.LoRARequest("adapter", 1, str(adapter))
-        options: dict[str, Any] = {"max_lora_rank": rank} if rank else {}
-        try:
-            self._llm = vllm.LLM(
-                path,
-                dtype=dtype,
-                max_model_len=max_length,
-                trust_remote_code=trust_remote_code,
-                enable_prefix_caching=True,
-                enable_lora=adapter is not None,
-                tensor_parallel_size=settings.tensor_parallel_size or _gpus(),
-                pipeline_parallel_size=settings.pipeline_parallel_size,
-                distributed_executor_backend=settings.distributed_executor_backend,
-                gpu_memory_utilization=settings.gpu_memory_utilization,
-                quantization=settings.quantization,
-                enforce_eager=settings.enforce_eager,
-                structured_outputs_config={"backend": "guidance"},
-                **options,
-            )
-        except (OSError, ValueError, RuntimeError) as e:
-            raise EngineError(f"vLLM cannot load the model {path}: {_one_line(e)}") from e
-        self.max_length: int = self._llm.model_config.max_model_len
-        """Tokens of prompt and answer together."""
-        self._stop_ids = _stop_ids(self._llm, self._tokenizer)
-        self._numbers = itertools.count()
+        llm = _load(
+            path,
+            settings or VllmConfig(),
+            dtype=dtype,
+            max_model_len=max_length,
+            trust_remote_code=trust_remote_code,
+            **options,
+        )
+        self.max_length = llm.model_config.max_model_len
+        self._loaded: _Loaded | None = _Loaded(
+            name=self.name,
+            engine=llm.llm_engine,
+            tokenizer=self._tokenizer,
+            stop_ids=_stop_ids(llm, self._tokenizer),
+            adapter=adapter and _lora.LoRARequest("adapter", 1, str(adapter)),
+        )
 
     @classmethod
     def from_config(cls, config: InferConfig) -> VllmEngine:
@@ -142,173 +137,169 @@ class VllmEngine:
             settings=config.vllm,
         )
 
-    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Completion]:
-        """One completion per prompt, in the order of `prompts`.
-
-        Raises:
-            ContextError: a prompt leaves no room in the context; nothing is generated then.
-            EngineError: the chat template refuses a prompt, vLLM fails, or the engine is closed.
-        """
-        engine, copies = self._open(), Counter[tuple[int, ...]]()
-        requests = [
-            self._request(at, prompt, params, copies, f"prompt {at + 1} of {len(prompts)}")
-            for at, prompt in enumerate(prompts)
-        ]
-        found: dict[int, Completion] = {}
-        for place, outcome in self._run(engine, requests, params):
-            if isinstance(outcome, EngineError):
-                raise outcome
-            found[place] = outcome
-        return [found[place] for place in range(len(prompts))]
-
-    def answers(self, prompts: Iterable[Prompt | None], params: SamplingParams) -> Iterator[Answer]:
-        """See `StreamingEngine.answers`."""
-        return self._run(self._open(), self._requests(prompts, params), params)
+    def _batch(self) -> _Batch:
+        if self._loaded is None:
+            raise EngineError(f"the engine of {self.name} is closed; make a new one")
+        return _Batch(self._loaded, self.close)
 
     def close(self) -> None:
         """Free the model; a second call does nothing."""
-        if self._llm is not None:
-            self._llm.llm_engine.engine_core.shutdown()
-            self._llm = None
+        if self._loaded is not None:
+            self._loaded.engine.engine_core.shutdown()
+            self._loaded = None
             gc.collect()
 
-    def _open(self) -> Any:
-        if self._llm is None:
-            raise EngineError(f"the engine of {self.name} is closed; make a new one")
-        return self._llm.llm_engine
 
-    def _run(
-        self, engine: Any, requests: Iterable[_Request | Answer | None], params: SamplingParams
-    ) -> Iterator[Answer]:
-        """Answer requests as they come; what is an answer already is passed on."""
-        live: dict[str, _Request] = {}
-        coming = iter(requests)
+@dataclass(eq=False)
+class _Running:
+    """A job that vLLM has."""
+
+    asked: Asked
+    text: GrowingText | None
+    """What there is to read so far, where somebody does."""
+    ids: list[int] = field(default_factory=list)
+    """The answer so far."""
+
+
+class _Batch:
+    """The jobs that vLLM has; of these it runs at once what its memory allows."""
+
+    def __init__(self, loaded: _Loaded, fail: Callable[[], None]) -> None:
+        """Empty.
+
+        Args:
+            loaded: The model.
+            fail: Called when vLLM has failed.
+        """
+        self._loaded = loaded
+        self._fail = fail
+        self._live: dict[str, _Running] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    @property
+    def has_room(self) -> bool:
+        """See `Batch` of `coalm.engines.local`, as for the other methods."""
+        return len(self) < _WINDOW
+
+    def add(self, asked: Asked) -> None:
+        """Hand a job to vLLM."""
+        loaded, name = self._loaded, str(next(_NUMBERS))
+        prompt = vllm.TokensPrompt(prompt_token_ids=asked.ids)
+        (rendered,) = loaded.engine.renderer.render_cmpl([prompt])
+        params = _params(asked, loaded.stop_ids)
         try:
-            while True:
-                while len(live) < _WINDOW:
-                    request = next(coming, None)
-                    if request is None:
-                        break
-                    if isinstance(request, Answer):
-                        yield request
-                    else:
-                        live[self._add(engine, request, params)] = request
-                if not live:
-                    return
-                for output in self._step(engine):
-                    request = live.pop(output.request_id)
-                    yield Answer(
-                        request.place, self._completion(request, output.outputs[0], params)
-                    )
-        finally:
-            if live and self._llm is not None:
-                engine.abort_request(list(live))
+            loaded.engine.add_request(name, rendered, params, lora_request=loaded.adapter)
+        except (ValueError, _exceptions.VLLMValidationError) as e:
+            if asked.grammar is None:
+                raise EngineError(f"vLLM refuses the prompt: {_one_line(e)}") from e
+            raise GrammarError(f"the grammar cannot be used: {_one_line(e)}") from e
+        text = GrowingText(loaded.tokenizer, 0, asked.job.params.stop) if asked.is_read else None
+        self._live[name] = _Running(asked, text)
 
-    def _add(self, engine: Any, request: _Request, params: SamplingParams) -> str:
-        name = str(next(self._numbers))
-        prompt = vllm.TokensPrompt(prompt_token_ids=request.token_ids)
-        (rendered,) = engine.renderer.render_cmpl([prompt])
-        engine.add_request(
-            name, rendered, self._params(request, params), lora_request=self._adapter
-        )
-        return name
+    def step(self) -> Iterator[Piece | Answer]:
+        """Let vLLM go on by a token."""
+        yield from self._drop_abandoned()
+        for output in self._outputs():
+            running = self._live[output.request_id]
+            running.ids += output.outputs[0].token_ids
+            if output.finished:
+                del self._live[output.request_id]
+                reason = output.outputs[0].finish_reason
+                yield Answer(running.asked.place, self._outcome(running, reason))
+            elif running.text and (said := running.text.grown(running.ids)):
+                yield Piece(running.asked.place, said)
 
-    def _step(self, engine: Any) -> list[Any]:
+    def close(self) -> None:
+        """Take all jobs back."""
+        self._abort(self._live)
+        self._live.clear()
+
+    def _drop_abandoned(self) -> Iterator[Answer]:
+        gone = {name: one for name, one in self._live.items() if one.asked.job.abandoned}
+        self._abort(gone)
+        for name, running in gone.items():
+            del self._live[name]
+            yield Answer(running.asked.place, abandoned())
+
+    def _abort(self, names: Iterable[str]) -> None:
+        if listed := [*names]:
+            self._loaded.engine.abort_request(listed)
+
+    def _outputs(self) -> list[Any]:
         try:
-            return [output for output in engine.step() if output.finished]
+            return self._loaded.engine.step() if self._live else []
         except RuntimeError as e:
-            self.close()  # what is left in it would never end
-            raise EngineError(f"vLLM failed on {self.name}: {_one_line(e)}; make a new one") from e
+            self._live.clear()
+            self._fail()  # what is left in it would never end
+            name = self._loaded.name
+            raise EngineError(f"vLLM failed on {name}: {_one_line(e)}; make a new one") from e
 
-    def _requests(
-        self, prompts: Iterable[Prompt | None], params: SamplingParams
-    ) -> Iterator[_Request | Answer | None]:
-        copies, place = Counter[tuple[int, ...]](), 0
-        for prompt in prompts:
-            if prompt is None:
-                yield None
-                continue
-            try:
-                yield self._request(place, prompt, params, copies, "the prompt")
-            except EngineError as e:
-                yield Answer(place, e)
-            place += 1
-
-    def _request(
-        self,
-        place: int,
-        prompt: Prompt,
-        params: SamplingParams,
-        copies: Counter[tuple[int, ...]],
-        called: str,
-    ) -> _Request:
-        try:
-            ids = encode_prompt(self._tokenizer, prompt)
-        except TemplateError as e:
-            raise EngineError(str(e)) from e
-        if len(ids) >= self.max_length:
-            raise ContextError(
-                f"{called} has {len(ids)} tokens and the context of {self.name} holds "
-                f"{self.max_length}; shorten it or take a larger model"
-            )
-        copies[tuple(ids)] += 1
-        return _Request(
-            place,
-            ids,
-            min(params.max_new_tokens, self.max_length - len(ids)),
-            _seed(params.seed, copies[tuple(ids)], ids),
-            prompt.grammar if isinstance(prompt, GuidedPrompt) else None,
-        )
-
-    def _params(self, request: _Request, params: SamplingParams) -> Any:
-        return vllm.SamplingParams(
-            temperature=params.temperature,
-            top_p=params.top_p,
-            seed=request.seed,
-            max_tokens=request.room,
-            stop=list(params.stop),
-            stop_token_ids=sorted(self._stop_ids),
-            include_stop_str_in_output=True,
-            output_kind=_sampling.RequestOutputKind.FINAL_ONLY,
-            structured_outputs=request.grammar
-            and _sampling.StructuredOutputsParams(grammar=request.grammar),
-        )
-
-    def _completion(self, request: _Request, output: Any, params: SamplingParams) -> Completion:
-        ids = list(output.token_ids)
-        text = str(
-            self._tokenizer.decode(
-                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
+    def _outcome(self, running: _Running, reason: str) -> Completion | EngineError:
+        if reason not in ("stop", "length"):
+            return EngineError(f"vLLM gave this answer up: {reason}")
+        text = decode(self._loaded.tokenizer, running.ids)
         # vLLM cuts at the stop text that comes first in the list, not in the answer
-        cut = find_stop(text, params.stop)
+        cut = find_stop(text, running.asked.job.params.stop)
         return Completion(
             text=text[:cut],
-            token_ids=tuple(ids),
-            finish_reason="length" if output.finish_reason == "length" else "stop",
-            usage=Usage(len(request.token_ids), len(ids)),
+            token_ids=tuple(running.ids),
+            finish_reason="length" if reason == "length" else "stop",
+            usage=Usage(len(running.asked.ids), len(running.ids)),
         )
+
+
+def _params(asked: Asked, stop_ids: list[int]) -> Any:
+    params, kinds = asked.job.params, _sampling.RequestOutputKind
+    return vllm.SamplingParams(
+        temperature=params.temperature,
+        top_p=params.top_p,
+        seed=None if asked.draws is None else _seed(asked.draws),
+        max_tokens=asked.room,
+        stop=list(params.stop),
+        stop_token_ids=stop_ids,
+        include_stop_str_in_output=True,
+        output_kind=kinds.DELTA if asked.is_read else kinds.FINAL_ONLY,
+        structured_outputs=asked.grammar
+        and _sampling.StructuredOutputsParams(grammar=asked.grammar),
+    )
+
+
+def _seed(draws: str) -> int:
+    return int.from_bytes(hashlib.sha256(draws.encode()).digest()[:7])
+
+
+def _load(path: str, settings: VllmConfig, **options: Any) -> Any:
+    try:
+        return vllm.LLM(
+            path,
+            enable_prefix_caching=True,
+            tensor_parallel_size=settings.tensor_parallel_size or _gpus(),
+            pipeline_parallel_size=settings.pipeline_parallel_size,
+            distributed_executor_backend=settings.distributed_executor_backend,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            quantization=settings.quantization,
+            enforce_eager=settings.enforce_eager,
+            structured_outputs_config={"backend": "guidance"},
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError) as e:
+        raise EngineError(f"vLLM cannot load the model {path}: {_one_line(e)}") from e
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _seed(seed: int | None, copy: int, ids: list[int]) -> int | None:
-    """A seed per prompt, so that a sampled answer does not depend on what else is asked."""
-    if seed is None:
-        return None
-    digest = hashlib.sha256(f"{seed} {copy} {ids}".encode()).digest()
-    return int.from_bytes(digest[:7])
-
-
 def _gpus() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def _lora_rank(adapter: Path) -> int:
-    """The least that vLLM has to make room for."""
+def _adapter_options(adapter: Path | None) -> dict[str, Any]:
+    """The least room that vLLM has to make for an adapter."""
+    if adapter is None:
+        return {}
     path = adapter / "adapter_config.json"
     try:
         rank = int(json.loads(path.read_text(encoding="utf-8"))["r"])
@@ -317,11 +308,11 @@ def _lora_rank(adapter: Path) -> int:
     fitting = [size for size in _LORA_RANKS if size >= rank]
     if not fitting:
         raise EngineError(f"the adapter {adapter} has rank {rank}; vLLM takes at most 512")
-    return fitting[0]
+    return {"enable_lora": True, "max_lora_rank": fitting[0]}
 
 
-def _stop_ids(llm: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def _stop_ids(llm: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     own = llm.model_config.try_get_generation_config().get("eos_token_id")
     listed = own if isinstance(own, list) else [own]
     found = [stop_token(tokenizer), tokenizer.eos_token_id, *listed]
-    return frozenset(int(token) for token in found if token is not None)
+    return sorted({int(token) for token in found if token is not None})

@@ -19,6 +19,7 @@ from coalm.server.desk import Desk
 from coalm.server.gate import Gate
 from coalm.server.metrics import CONTENT_TYPE, Metrics
 from coalm.server.protocol import ChatRequest, CompletionRequest
+from coalm.server.questions import check_model
 from coalm.server.sessions import router_for
 from coalm.server.settings import ServerSettings
 
@@ -105,14 +106,8 @@ def _add_reports(app: FastAPI, settings: ServerSettings, desk: Desk, metrics: Me
     @app.get("/v1/models/{name:path}", response_model=None, responses={404: _FAULTS[404]})
     async def one_model(name: str) -> JSONResponse:
         """The same, by its name."""
-        if name == settings.model:
-            return JSONResponse(model)
-        raise faults.RefusedError(
-            f"model: there is no model {name!r:.80} here; this server serves {settings.model!r}",
-            "model",
-            status=404,
-            code="model_not_found",
-        )
+        check_model(name, settings)
+        return JSONResponse(model)
 
     @app.get("/health", response_model=None, responses={503: {"description": "No answers."}})
     async def health() -> JSONResponse:

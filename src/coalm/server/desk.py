@@ -190,25 +190,24 @@ class Desk:
                 self._waiting.remove(ticket)
 
     def _work(self) -> None:
+        error: EngineError = ClosedError("the engine has failed; the server has to be started anew")
         try:
             while not (self._closing and not self._waiting):
                 self._answer_all()
+        except EngineError as e:
+            error = e
         finally:
             # reached by a defect of the engine, too: whoever waits has to be told
-            self._closing = True
-            self._fail(ClosedError("the engine has failed; the server has to be started anew"))
+            self._fail(error)
 
     def _answer_all(self) -> None:
-        try:
-            for event in stream(self._engine, self._jobs()):
-                ticket = self._live[event.place]
-                if isinstance(event, Answer):
-                    del self._live[event.place]
-                    ticket.tell(event.outcome)
-                else:
-                    ticket.tell(event.text)
-        except EngineError as e:
-            self._fail(e)
+        for event in stream(self._engine, self._jobs()):
+            ticket = self._live[event.place]
+            if isinstance(event, Answer):
+                del self._live[event.place]
+                ticket.tell(event.outcome)
+            else:
+                ticket.tell(event.text)
 
     def _jobs(self) -> Iterator[Job | None]:
         """The waiting jobs as there are places for them; waits when there is nothing to do."""
@@ -228,11 +227,12 @@ class Desk:
             return self._waiting.popleft() if self._waiting and free else None
 
     def _fail(self, error: EngineError) -> None:
+        """Nothing can be answered any more."""
         with self._changed:
-            failed = [*self._live.values(), *(self._waiting if self._closing else ())]
+            self._closing = True
+            failed = [*self._live.values(), *self._waiting]
             self._live.clear()
-            if self._closing:
-                self._waiting.clear()
+            self._waiting.clear()
         for ticket in failed:
             ticket.tell(error)
 

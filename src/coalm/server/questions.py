@@ -44,7 +44,7 @@ def chat_question(request: ChatRequest, settings: ServerSettings) -> Question:
     Raises:
         RefusedError: the request cannot be served as it is.
     """
-    _check_model(request.model, settings)
+    check_model(request.model, settings)
     _check_tools(request)
     most_calls = 1 if request.parallel_tool_calls is False else MOST_CALLS
     if isinstance(request.tool_choice, NamedTool):
@@ -73,13 +73,18 @@ def completion_questions(request: CompletionRequest, settings: ServerSettings) -
     Raises:
         RefusedError: the request cannot be served as it is.
     """
-    _check_model(request.model, settings)
+    check_model(request.model, settings)
     prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
     params = _params(request, settings)
     return [Question((ChatTurn("user", text),), params, PlainReader()) for text in prompts]
 
 
-def _check_model(name: str, settings: ServerSettings) -> None:
+def check_model(name: str, settings: ServerSettings) -> None:
+    """Refuse another model's name.
+
+    Raises:
+        RefusedError: the server does not serve this model.
+    """
     if name != settings.model:
         text = f"model: there is no model {name!r:.80} here; this server serves {settings.model!r}"
         raise RefusedError(text, "model", status=404, code="model_not_found")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from coalm.engines.stops import settled
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _UNFINISHED = "\ufffd"
 """What the bytes of a character read as that is not complete."""
