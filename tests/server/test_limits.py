@@ -220,6 +220,7 @@ def test_an_engine_that_can_answer_nothing_is_not_asked_again(serving: Any) -> N
             raise NotImplementedError
 
         def stream(self, jobs: Any) -> Any:
+            next(iter(jobs))
             raise EngineError("the machine is gone")
 
         def close(self) -> None:
