@@ -23,20 +23,15 @@ from coalm.server.questions import check_model
 from coalm.server.sessions import router_for
 from coalm.server.settings import ServerSettings
 
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": faults.ErrorBody, "description": text}
-    for status, text in {
-        400: "The request cannot be served; `param` names the field.",
-        401: "The API key is missing or wrong.",
-        404: "There is no such model.",
-        408: "The body did not come in time.",
-        413: "The body is too large.",
-        429: "The queue is full; come back after `Retry-After`.",
-        500: "The engine failed.",
-        503: "The server is shutting down.",
-        504: "The answer took too long.",
-    }.items()
-}
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's description, without the status of its own answer to a wrong body."""
+        described = super().openapi()
+        for operations in described["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        return described
 
 
 def create_app(engine: Engine, settings: ServerSettings | None = None) -> FastAPI:
@@ -58,7 +53,7 @@ def create_app(engine: Engine, settings: ServerSettings | None = None) -> FastAP
         desk.close()
 
     # the pages of documentation that come with FastAPI fetch scripts from outside
-    app = FastAPI(
+    app = _Application(
         title="coalm", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.desk = desk
@@ -79,12 +74,14 @@ def create_app(engine: Engine, settings: ServerSettings | None = None) -> FastAP
 
 
 def _add_answers(app: FastAPI, completions: Completions) -> None:
-    @app.post("/v1/chat/completions", response_model=None, responses=_FAULTS)
+    @app.post(
+        "/v1/chat/completions", response_model=None, responses=faults.described(*faults.STATUSES)
+    )
     async def chat(body: ChatRequest, request: Request) -> Response:
         """Answer the last message of a conversation."""
         return await completions.chat(body, request)
 
-    @app.post("/v1/completions", response_model=None, responses=_FAULTS)
+    @app.post("/v1/completions", response_model=None, responses=faults.described(*faults.STATUSES))
     async def complete(body: CompletionRequest, request: Request) -> Response:
         """Answer words as they are."""
         return await completions.complete(body, request)
@@ -98,12 +95,12 @@ def _add_reports(app: FastAPI, settings: ServerSettings, desk: Desk, metrics: Me
         "owned_by": "coalm",
     }
 
-    @app.get("/v1/models", response_model=None, responses={401: _FAULTS[401]})
+    @app.get("/v1/models", response_model=None, responses=faults.described(401))
     async def models() -> JSONResponse:
         """The model that is served."""
         return JSONResponse({"object": "list", "data": [model]})
 
-    @app.get("/v1/models/{name:path}", response_model=None, responses={404: _FAULTS[404]})
+    @app.get("/v1/models/{name:path}", response_model=None, responses=faults.described(401, 404))
     async def one_model(name: str) -> JSONResponse:
         """The same, by its name."""
         check_model(name, settings)

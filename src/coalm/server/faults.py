@@ -29,6 +29,20 @@ _OF_BODY = (400, 408, 413)
 """What is refused before a body is looked into."""
 
 
+STATUSES = {
+    400: "The request cannot be served; `param` names the field.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such model, page or world.",
+    408: "The body did not come in time.",
+    413: "The body is too large.",
+    429: "The queue is full; come back after `Retry-After`.",
+    500: "The engine failed.",
+    503: "The server is shutting down, or its engine has failed.",
+    504: "The answer took too long.",
+}
+"""What each status of an error means."""
+
+
 class ErrorDetail(BaseModel):
     """What went wrong."""
 
@@ -43,6 +57,11 @@ class ErrorBody(BaseModel):
     """The body of every answer from status 400 on."""
 
     error: ErrorDetail
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Errors of a path, for the OpenAPI file."""
+    return {one: {"model": ErrorBody, "description": STATUSES[one]} for one in statuses}
 
 
 class RefusedError(Exception):

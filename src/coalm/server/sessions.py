@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field, JsonValue
 
-from coalm.server.faults import RefusedError
+from coalm.server.faults import RefusedError, described
 from coalm.tools import Toolbox
 from coalm.types import ToolCall, ToolSchema
 from coalm.world.database import Database
@@ -155,12 +155,12 @@ def router_for(worlds: Worlds | None = None) -> APIRouter:
             raise RefusedError(f"the page has no file {name!r:.80}", status=404)
         return answers[name]
 
-    @router.post("/page/sessions")
+    @router.post("/page/sessions", responses=described(401))
     def open_session() -> Opened:
         """A world of its own, its tools and its tables."""
         return worlds.open()
 
-    @router.post("/page/sessions/{session}/calls")
+    @router.post("/page/sessions/{session}/calls", responses=described(400, 401, 404, 408, 413))
     def call(session: str, call: Call) -> Observed:
         """Run a tool in that world."""
         observed = worlds.call(session, call)
