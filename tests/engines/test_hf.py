@@ -256,7 +256,7 @@ def test_a_lack_of_memory_names_the_key_to_lower(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_memory(monkeypatch, most=0)
-    with pytest.raises(EngineError, match=r"no memory left for a prompt of .* \(now 16384\)$"):
+    with pytest.raises(EngineError, match=r"no memory left for a prompt of .* \(now 12288\)$"):
         HfEngine(tiny_model).generate(PROMPTS, GREEDY)
 
 

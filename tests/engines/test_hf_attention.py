@@ -10,7 +10,8 @@ transformers = pytest.importorskip("transformers")
 
 from coalm.chat_template import load_tokenizer  # noqa: E402
 from coalm.engines.hf_attention import forward, use_packed_attention  # noqa: E402
-from coalm.engines.hf_cache import Strip  # noqa: E402
+from coalm.engines.hf_cache import TAIL, Strip, Tails  # noqa: E402
+from coalm.engines.hf_pool import StripPool  # noqa: E402
 from coalm.errors import EngineError  # noqa: E402
 
 SIZES = {
@@ -49,9 +50,8 @@ def test_packed_sequences_give_the_scores_of_each_alone(kind: str, more: dict[st
     with torch.inference_mode():
         alone = torch.stack([model(torch.tensor([ids])).logits[0, -1] for ids in sequences])
     use_packed_attention(model)
-    strips = [Strip(ids) for ids in sequences]
-    for strip in strips:
-        strip.reserve(160)
+    tails = Tails(4)
+    strips = [Strip(row, tails) for row in (2, 0, 3)]
     # in pieces of different length, the second one over more than one block
     first = [ids[: len(ids) // 3] for ids in sequences]
     assert forward(model, strips, first, []).shape[0] == 0
@@ -61,6 +61,41 @@ def test_packed_sequences_give_the_scores_of_each_alone(kind: str, more: dict[st
     scores = forward(model, strips, rest, [0, 1, 2])
     assert torch.allclose(scores, alone, atol=1e-4)
     assert [strip.ids for strip in strips] == sequences
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral"])
+def test_branches_of_trunks_give_the_scores_of_each_alone(kind: str) -> None:
+    """Answers that share a beginning, all of it or a part, that have one of their own, or none."""
+    windows = {"mistral": {"sliding_window": 30}}
+    model = make(kind, max_position_embeddings=2048, **windows.get(kind, {})).double()
+    trunk = [(3 * at + at // 7) % 50 for at in range(TAIL + 100)]
+    prompts = [
+        *([*trunk, row, row] for row in range(3)),
+        *([*trunk[: TAIL - 20], row, 9] for row in range(2)),
+        [*trunk[::-1], 1],
+        [4, 4, 2],
+        [5],
+    ]
+    with torch.inference_mode():
+        alone = [model(torch.tensor([ids])).logits[0] for ids in prompts]
+    use_packed_attention(model)
+    pool = StripPool(100_000, 16)
+    strips = []
+    for ids in prompts:
+        strip = pool.start(ids[:-1])
+        while missing := ids[len(strip.ids) : -1]:
+            forward(model, [strip], [missing[: strip.room]], [])
+        strips.append(strip)
+    assert len({id(strip.trunk) for strip in strips}) == 3
+    order = [6, 0, 3, 5, 1, 7, 4, 2]
+    scores = forward(
+        model,
+        [strips[at] for at in order],
+        [prompts[at][-1:] for at in order],
+        [*range(len(order))],
+    )
+    for at, found in zip(order, scores, strict=True):
+        assert torch.allclose(found.double(), alone[at][-1], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +121,7 @@ def test_a_step_that_fails_leaves_no_trace(
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model).eval()
     ids = load_tokenizer(tiny_model)("the user asks the assistant")["input_ids"]
     use_packed_attention(model)
-    strip = Strip(ids)
-    strip.reserve(len(ids))
+    strip = Strip(0, Tails(1))
     with monkeypatch.context() as patch:
 
         def fail(*args: Any) -> None:
@@ -97,6 +131,5 @@ def test_a_step_that_fails_leaves_no_trace(
         with pytest.raises(torch.OutOfMemoryError):
             forward(model, [strip], [ids], [0])
     assert strip.ids == []
-    fresh = Strip(ids)
-    fresh.reserve(len(ids))
+    fresh = Strip(0, Tails(1))
     assert torch.equal(forward(model, [strip], [ids], [0]), forward(model, [fresh], [ids], [0]))

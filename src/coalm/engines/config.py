@@ -123,7 +123,7 @@ class GenerationConfig(ConfigModel):
     """Answers that the hf engine and a server have under way at once, and dialogues that an
     evaluation has."""
     cache_tokens: int | None = Field(default=None, ge=1)
-    """Tokens whose keys and values the hf engine keeps, running answers included; None is 16384.
+    """Tokens whose keys and values the hf engine keeps, running answers included; None is 12288.
     One of Llama 3.1 8B takes 128 KiB in bfloat16, of 70B 320 KiB, of SmolLM2-135M 22.5 KiB."""
     temperature: float = Field(default=0.0, ge=0.0)
     """0 takes the most likely token at every step."""

@@ -14,8 +14,8 @@ import torch
 
 from coalm.engines.config import InferConfig
 from coalm.engines.hf_batch import Batch
-from coalm.engines.hf_cache import StripPool
 from coalm.engines.hf_model import LoadedModel, load_model
+from coalm.engines.hf_pool import StripPool
 from coalm.engines.local import LocalEngine
 from coalm.errors import EngineError
 
@@ -38,7 +38,7 @@ class HfEngine(LocalEngine):
         attn_implementation: str | None = None,
         max_length: int | None = None,
         batch_size: int = 16,
-        cache_tokens: int = 16_384,
+        cache_tokens: int = 12_288,
         chat_template: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -81,7 +81,7 @@ class HfEngine(LocalEngine):
         self.max_length = self._loaded.max_length
         self._tokenizer = self._loaded.tokenizer
         self._batch_size = batch_size
-        self._pool = StripPool(cache_tokens)
+        self._pool = StripPool(cache_tokens, batch_size)
 
     @classmethod
     def from_config(cls, config: InferConfig) -> HfEngine:

@@ -1,61 +1,140 @@
 """Attention over packed rows: one forward pass computes the new tokens of many sequences at once.
 
-All new tokens lie one after the other in a single row without padding; only attention, which is
-given to transformers under a name of its own, knows where a sequence ends. Each sequence looks at
-its own strip of keys and values. Query heads that share a key head are folded into the rows of one
-product, and the products are plain ones: on a CPU in bfloat16 that takes half the time of torch's
-fused attention, and a tenth of what it takes with repeated keys.
+All new tokens lie one after the other in a single row; only attention, which is given to
+transformers under a name of its own, knows where a sequence ends. The sequences that get one token
+each, as answers do, attend all at once: in one product to the ends that are their own, and in one
+for each trunk to the beginning that some of them share. Query heads that share a key head are
+folded into the rows of a product, and the products are plain ones: on a CPU in bfloat16 that takes
+half the time of torch's fused attention, and a tenth of what it takes with repeated keys.
+
+Sizes are rounded up: on a CPU torch makes a program for every size of a product, and keeps a
+thousand of them, which takes more memory than a small model.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import AttentionInterface
 
-from coalm.engines.hf_cache import Strip
+from coalm.engines.hf_cache import Strip, Tails, Trunk, rounded
 from coalm.errors import EngineError
 
 _NAME = "coalm_packed"
 _BLOCK = 64
 """New tokens that attend at once; the first ones of larger blocks look at more keys in vain."""
+_ROWS = 16
+"""Rows of products are a multiple of this, if they are more."""
 _LENGTH_DEPENDENT = {"dynamic", "longrope"}
 """Position codes that change with the longest sequence of a forward pass."""
 
 
-@dataclass(eq=False)
+class _Branches(NamedTuple):
+    """Neighbours among the singles that grow from one trunk."""
+
+    trunk: Trunk | None
+    shared: list[int]
+    """Tokens of the trunk that each looks at."""
+
+
 class _Packed:
-    """The sequences of one forward pass."""
+    """The sequences of one forward pass, in the order in which their new tokens lie in the row.
 
-    strips: Sequence[Strip]
-    counts: list[int]
-    """New tokens of each."""
-    masks: dict[tuple[int, ...], Tensor] = field(default_factory=dict[tuple[int, ...], Tensor])
-    """Masks of blocks, for all layers."""
-    layers: set[int] = field(default_factory=set[int])
-    """Layers that have attended."""
+    First come the singles, which get one new token in their row of the tails, those of one trunk
+    next to each other; then the others.
+    """
 
-    def mask(self, count: int, seen: int, window: int | None, like: Tensor) -> Tensor:
-        """What the last `count` of `seen` tokens may look at: 0 or minus infinity.
+    def __init__(self, strips: Sequence[Strip], counts: Sequence[int]) -> None:
+        def place(at: int) -> tuple[bool, int]:
+            return counts[at] > 1 or strips[at].is_rooting, id(strips[at].trunk)
 
-        Without a window all may look at what is before them; the mask is [count, count] then, else
-        [count, seen].
+        self.order = sorted(range(len(strips)), key=place)
+        """Where each of them was given."""
+        self.strips = [strips[at] for at in self.order]
+        self.counts = [counts[at] for at in self.order]
+        """New tokens of each."""
+        self.singles = self.strips[: sum(not place(at)[0] for at in self.order)]
+        self.layers: set[int] = set()
+        """Layers that have attended."""
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    @property
+    def starts(self) -> list[int]:
+        """Tokens that were there before."""
+        return [len(strip.ids) for strip in self.strips]
+
+    @cached_property
+    def longest(self) -> int:
+        """Most tokens that a single looks at."""
+        return max((len(strip.ids) + 1 for strip in self.singles), default=0)
+
+    @cached_property
+    def branches(self) -> list[_Branches]:
+        """The singles, trunk by trunk."""
+        groups = itertools.groupby(self.singles, lambda strip: id(strip.trunk))
+        strips = [[*group] for _, group in groups]
+        return [_Branches(some[0].trunk, [strip.shared for strip in some]) for some in strips]
+
+    @cached_property
+    def highest(self) -> int:
+        """The last row of a single."""
+        return max(strip.row for strip in self.singles)
+
+    @cached_property
+    def row_ends(self) -> list[int]:
+        """Tokens that there are in each row; 1 in those of no single."""
+        ends = {strip.row: strip.own + 1 for strip in self.singles}
+        return [ends.get(row, 1) for row in range(self.highest + 1)]
+
+    def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows of the singles, and the columns of their new tokens."""
+
+        def make() -> tuple[Tensor, Tensor]:
+            rows = [strip.row for strip in self.singles]
+            columns = [strip.own for strip in self.singles]
+            return torch.tensor(rows, device=device), torch.tensor(columns, device=device)
+
+        return self._once(("places", device), make)
+
+    def first_only(self, counts: Sequence[int], repeats: int, width: int, like: Tensor) -> Tensor:
+        """A mask [counts x repeats, 1, width] of rows that look at their first `counts` tokens."""
+
+        def make() -> Tensor:
+            ends = torch.tensor(counts, device=like.device).repeat_interleave(repeats)
+            beyond = torch.arange(width, device=like.device) >= ends[:, None, None]
+            return torch.zeros(beyond.shape, device=like.device).masked_fill_(beyond, -torch.inf)
+
+        return self._once(("first", *counts, repeats, width, like.device), make)
+
+    def causal(
+        self, rows: int, columns: int, before: int, window: int | None, like: Tensor
+    ) -> Tensor:
+        """What tokens may look at: 0 or minus infinity, [rows, columns].
+
+        The first of the tokens is in column `before`; each looks at itself and at those before it,
+        as far as the window reaches.
         """
-        columns = count if window is None else seen
-        key = (count, columns, like.device.index or 0)
-        if key not in self.masks:
-            allowed = torch.ones(count, columns, dtype=torch.bool, device=like.device)
-            allowed = allowed.tril(columns - count)
+
+        def make() -> Tensor:
+            allowed = torch.ones(rows, columns, dtype=torch.bool, device=like.device).tril(before)
             if window is not None:
-                allowed = allowed.triu(columns - count + 1 - window)
+                allowed = allowed.triu(before + 1 - window)
             mask = torch.zeros_like(allowed, dtype=like.dtype)
-            self.masks[key] = mask.masked_fill_(~allowed, float("-inf"))
-        return self.masks[key]
+            return mask.masked_fill_(~allowed, -torch.inf)
+
+        return self._once(("causal", rows, columns, before, like.device), make)
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What all layers need alike."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
 
 def use_packed_attention(model: Any) -> None:
@@ -72,9 +151,7 @@ def use_packed_attention(model: Any) -> None:
     AttentionInterface.register(_NAME, _attend)
     try:
         model.set_attn_implementation(_NAME)
-        strip = Strip([0])
-        strip.reserve(1)
-        trial = _Packed([strip], [1])
+        trial = _Packed([Strip(0, Tails(1))], [1])
         _run(model, trial, [[0]], [0])
     except (TypeError, ValueError, NotImplementedError) as e:
         raise _unusable(name, str(e).strip().partition("\n")[0]) from e
@@ -100,8 +177,8 @@ def forward(
 
     Args:
         model: Prepared by `use_packed_attention`.
-        strips: One for each sequence, with room for its new tokens.
-        tokens: New tokens of each, at least one.
+        strips: One for each sequence, all of one pool.
+        tokens: New tokens of each, at least one, and no more than its strip has room for.
         ends: Places of the sequences whose next token is asked for.
 
     Returns:
@@ -109,7 +186,7 @@ def forward(
     """
     logits = _run(model, _Packed(strips, [len(new) for new in tokens]), tokens, ends)
     for strip, new in zip(strips, tokens, strict=True):
-        strip.ids += new
+        strip.extend(new)
     return logits
 
 
@@ -117,15 +194,16 @@ def forward(
 def _run(
     model: Any, packed: _Packed, tokens: Sequence[Sequence[int]], ends: Sequence[int]
 ) -> Tensor:
-    starts = [len(strip.ids) for strip in packed.strips]
-    positions = [range(s, s + n) for s, n in zip(starts, packed.counts, strict=True)]
-    last = [end - 1 for end in itertools.accumulate(packed.counts)]
-    ids = torch.tensor([[*itertools.chain.from_iterable(tokens)]], device=model.device)
+    positions = [range(s, s + n) for s, n in zip(packed.starts, packed.counts, strict=True)]
+    last = dict(zip(packed.order, itertools.accumulate(packed.counts), strict=True))
+    row = [*itertools.chain.from_iterable(tokens[at] for at in packed.order)]
+    blank = [0] * (_rounded_rows(len(row)) - len(row))
+    ids = torch.tensor([row + blank], device=model.device)
     output = model(
         input_ids=ids,
-        position_ids=torch.tensor([[*itertools.chain.from_iterable(positions)]]).to(ids.device),
+        position_ids=torch.tensor([[*itertools.chain(*positions), *blank]]).to(ids.device),
         use_cache=False,
-        logits_to_keep=torch.tensor([last[end] for end in ends], dtype=torch.long),
+        logits_to_keep=torch.tensor([last[end] - 1 for end in ends], dtype=torch.long),
         packed=packed,
     )
     return output.logits[0].float()
@@ -147,20 +225,92 @@ def _attend(
     for name in ("softcap", "s_aux"):
         if options.get(name) is not None:
             raise NotImplementedError(f"its attention has {name}")
-    counts, layer = packed.counts, module.layer_idx
+    layer = module.layer_idx
     packed.layers.add(layer)
     scale: float = query.shape[-1] ** -0.5 if scaling is None else scaling
-    new = zip(
-        (query[0] * scale).split(counts, 1),
-        key[0].transpose(1, 2).split(counts, 2),
-        value[0].split(counts, 1),
-        strict=True,
-    )
-    seen = [
-        _attend_one(query, *strip.write(layer, keys, values), packed, sliding_window)
-        for strip, (query, keys, values) in zip(packed.strips, new, strict=True)
-    ]
+    new = (query[0] * scale, key[0], value[0])
+    singles = len(packed.singles)
+    if sliding_window is not None and packed.longest > sliding_window:
+        singles = 0  # each has a window of its own
+    seen: list[Tensor] = []
+    if singles:
+        query, key, value = (part[:, :singles] for part in new)
+        seen.append(_attend_singles(query, key, value, packed, layer))
+    ends = [*itertools.accumulate(packed.counts)]
+    others = (part[:, singles : ends[-1]].split(packed.counts[singles:], 1) for part in new)
+    for strip, query, keys, values in zip(packed.strips[singles:], *others, strict=True):
+        strip.write(layer, keys, values)
+        keys, values = strip.read(layer, len(strip.ids) + keys.shape[1])
+        seen.append(_attend_one(query, keys, values, packed, sliding_window))
+    if blank := new[0].shape[1] - ends[-1]:
+        seen.append(seen[0].new_zeros(len(seen[0]), blank, seen[0].shape[2]))
     return torch.cat(seen, dim=1).transpose(0, 1)[None], None
+
+
+def _attend_singles(
+    query: Tensor, key: Tensor, value: Tensor, packed: _Packed, layer: int
+) -> Tensor:
+    """One new token each: query, key and value [heads, singles, size] to [heads, singles, size]."""
+    groups, count, size = key.shape
+    tails, (rows, columns) = packed.singles[0].tails, packed.places(key.device)
+    tails.write_each(layer, rows, columns, key.transpose(0, 1), value.transpose(0, 1))
+    keys, values = tails.read_first(layer, packed.highest + 1)
+    queries = query.view(groups, -1, count, size).permute(2, 0, 1, 3)  # [singles, groups, ...]
+    # rows of no single are computed in vain: to leave them out would be to copy the others
+    every = queries.new_zeros(len(keys), *queries.shape[1:]).index_copy_(0, rows, queries)
+    ends = packed.first_only(packed.row_ends, groups, keys.shape[2], query)
+    own, own_weight = _weigh(every.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), ends)
+    own = own.view(len(keys), *every.shape[1:3], -1)[rows]
+    own_weight = own_weight.view(every.shape[:3])[rows]
+    if not any(branch.trunk for branch in packed.branches):
+        return own.permute(1, 2, 0, 3).flatten(0, 1)
+    shared, shared_weight = torch.zeros_like(own), torch.full_like(own_weight, -torch.inf)
+    first = 0
+    for trunk, tokens in packed.branches:
+        here = slice(first, first := first + len(tokens))
+        if trunk:
+            seen, weight = _attend_trunk(queries[here], trunk, tokens, packed, layer)
+            shared[here], shared_weight[here] = seen, weight
+    share = torch.sigmoid(shared_weight - own_weight)[..., None].to(own.dtype)
+    return torch.lerp(own, shared, share).permute(1, 2, 0, 3).flatten(0, 1)
+
+
+def _attend_trunk(
+    queries: Tensor, trunk: Trunk, tokens: Sequence[int], packed: _Packed, layer: int
+) -> tuple[Tensor, Tensor]:
+    """Singles look at the trunk that they share.
+
+    Takes queries [singles, groups, heads, size] and the tokens that each may look at; returns what
+    they see, [singles, groups, heads, value size], and its weight [singles, groups, heads].
+    """
+    count, groups, heads, size = queries.shape
+    most = rounded(max(tokens))
+    keys, values = (part.contiguous() for part in trunk.read(layer, most))
+    mask = None
+    if min(tokens) < most:
+        mask = packed.first_only(tokens, heads, most, queries).transpose(0, 1)
+    rows = queries.transpose(0, 1).reshape(groups, -1, size)
+    seen, weight = _weigh(rows, keys, values, mask)
+    seen = seen.view(groups, count, heads, -1).transpose(0, 1)
+    return seen, weight.view(groups, count, heads).transpose(0, 1)
+
+
+def _weigh(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Attention to a part of the keys: what is seen there, and the logarithm of its weight.
+
+    Takes query [batch, rows, size], keys [batch, part, size], values [batch, part, value size];
+    returns [batch, rows, value size] and [batch, rows], the latter in float32 at least.
+    """
+    precise = torch.promote_types(query.dtype, torch.float32)
+    scores = torch.bmm(query, keys.transpose(1, 2)).to(precise)
+    if mask is not None:
+        scores += mask
+    shares = torch.softmax(scores, dim=-1)
+    # the largest share is one over the sum of what softmax divides by
+    weight = scores.amax(-1) - shares.amax(-1).log()
+    return torch.bmm(shares.to(values.dtype), values), weight
 
 
 def _attend_one(
@@ -168,21 +318,30 @@ def _attend_one(
 ) -> Tensor:
     """One sequence: its last tokens, query [heads, new, size], look at all of it.
 
-    Keys are [key heads, size, all], values [key heads, all, value size]; returns
+    Keys are [key heads, all, size], values [key heads, all, value size]; returns
     [heads, new, value size].
     """
     heads, new, size = query.shape
-    groups, total = len(keys), keys.shape[2]
+    groups, total = keys.shape[:2]
+    keys, values = (F.pad(part, (0, 0, 0, -total % _BLOCK)) for part in (keys, values))
     parts: list[Tensor] = []
     for first in range(0, new, _BLOCK):
         count = min(_BLOCK, new - first)
-        end = total - new + first + count
-        begin = 0 if window is None else max(0, end - count + 1 - window)
-        block = query.narrow(1, first, count).reshape(groups, -1, size)
-        scores = torch.bmm(block, keys.narrow(2, begin, end - begin))
-        if count > 1:
-            mask = packed.mask(count, end - begin, window, scores)
-            scores.view(heads, count, -1)[:, :, -mask.shape[1] :] += mask
-        seen = torch.bmm(torch.softmax(scores, dim=-1), values.narrow(1, begin, end - begin))
-        parts.append(seen.view(heads, count, -1))
+        rows = -(-count // _ROWS) * _ROWS
+        start = total - new + first  # of the block among all tokens
+        begin = 0 if window is None else max(0, start + 1 - window)
+        width = -(-(start + count) // _BLOCK) * _BLOCK - begin
+        block = F.pad(query.narrow(1, first, count), (0, 0, 0, rows - count))
+        # contiguous before it is turned: torch would copy it turned, which is slow
+        near = keys.narrow(1, begin, width).contiguous()
+        scores = torch.bmm(block.reshape(groups, -1, size), near.transpose(1, 2))
+        unmasked = start if window is None else begin
+        mask = packed.causal(rows, begin + width - unmasked, start - unmasked, window, scores)
+        scores.view(heads, rows, -1)[:, :, unmasked - begin :] += mask
+        found = torch.bmm(torch.softmax(scores, dim=-1), values.narrow(1, begin, width))
+        parts.append(found.view(heads, rows, -1)[:, :count])
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _rounded_rows(rows: int) -> int:
+    return rows if rows < _ROWS else -(-rows // _ROWS) * _ROWS

@@ -21,9 +21,10 @@ from torch import Tensor
 from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, SamplingParams, Usage
 from coalm.engines.hf_attention import forward
-from coalm.engines.hf_cache import Strip, StripPool, shared_length
+from coalm.engines.hf_cache import Strip
 from coalm.engines.hf_guide import Guide
 from coalm.engines.hf_model import LoadedModel
+from coalm.engines.hf_pool import StripPool, shared_length
 from coalm.engines.hf_sampling import choose
 from coalm.engines.local import Asked
 from coalm.engines.stops import find_stop
@@ -163,11 +164,9 @@ class Batch:
         left = _STEP_TOKENS
         found: list[tuple[Request, list[int]]] = []
         for request in [*self._running]:
-            ids = request.missing[:left]
-            while request.strip and not self._pool.grow(
-                request.strip, len(request.strip.ids) + len(ids)
-            ):
+            while request.strip and not self._pool.grow(request.strip):
                 self._put_off(self._running[-1])
+            ids = request.missing[: min(left, request.strip.room)] if request.strip else []
             if request.strip and ids:
                 found.append((request, ids))
                 left -= len(ids)

@@ -1,202 +1,215 @@
-"""Keys and values of token sequences, kept within bounds and used again by prompts that share them.
+"""Keys and values of token sequences: beginnings that many share, and an end for each.
 
-A `Strip` holds the keys and values of one sequence. A running answer writes to its strip; when it
-is done the strip stays, as long as there is room, and the next prompt that starts with the same
-tokens begins there: a dialogue that goes on takes its old strip over, any other prompt copies what
-it shares. To copy a token's keys and values takes a CPU about a hundredth of the time to compute
-them.
+A `Trunk` holds the beginning of a sequence. It is computed once, kept once, and read by all the
+answers that grow from it, by attention too: once for all of them. What is a sequence's own, the
+end of its prompt and its answer, lies in a row of `Tails`, one block of memory, so that one product
+serves the next tokens of all answers. A `Strip` is both together. `hf_pool` decides what is
+kept and who shares what.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
-_STEP = 128
-"""Strips grow by so many tokens at a time."""
+TAIL = 384
+"""Tokens in a row of `Tails`. What outgrows it becomes a trunk."""
+_STEP = 64
+"""Trunks take memory for a multiple of so many tokens."""
+
+
+def rounded(tokens: int) -> int:
+    """So many tokens, or the few more that a trunk takes memory for, and that may be read in it."""
+    return -(-tokens // _STEP) * _STEP
+
+
+class Trunk:
+    """Keys and values of a token sequence in every layer, on the layers' own devices."""
+
+    def __init__(self, capacity: int) -> None:
+        self.ids: list[int] = []
+        """Tokens whose keys and values are here; there may be more to come."""
+        self.capacity = rounded(capacity)
+        """Tokens that there is memory for."""
+        self.users = 0
+        """Strips that read it."""
+        self._layers: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def layers(self) -> int:
+        """Layers that were written."""
+        return len(self._layers)
+
+    @torch.inference_mode()
+    def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> None:
+        """Keep keys and values [heads, new, size] of tokens from `start` on.
+
+        `ids` has to follow when all layers are written, so that a step that fails leaves no trace.
+        """
+        if layer == len(self._layers):
+            self._layers.append((self._room(keys), self._room(values)))
+        for kept, new in zip(self._layers[layer], (keys, values), strict=True):
+            kept.narrow(1, start, new.shape[1]).copy_(new)
+
+    def read(self, layer: int, tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [heads, tokens, size] of the first tokens."""
+        keys, values = self._layers[layer]
+        return keys.narrow(1, 0, tokens), values.narrow(1, 0, tokens)
+
+    def _room(self, like: Tensor) -> Tensor:
+        # zeros, since what is beyond the tokens may be read: it has to be a number
+        return like.new_zeros(len(like), self.capacity, like.shape[2])
+
+
+class Tails:
+    """Keys and values of the ends of sequences: rows of one block of memory in every layer."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self._layers: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def layers(self) -> int:
+        """Layers that were written."""
+        return len(self._layers)
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._layers.clear()
+
+    @torch.inference_mode()
+    def write(self, layer: int, row: int, start: int, keys: Tensor, values: Tensor) -> None:
+        """Keep keys and values [heads, new, size] in one row from column `start` on."""
+        for kept, new in zip(self._of(layer, keys, values), (keys, values), strict=True):
+            kept[row].narrow(1, start, new.shape[1]).copy_(new)
+
+    def write_each(
+        self, layer: int, rows: Tensor, columns: Tensor, keys: Tensor, values: Tensor
+    ) -> None:
+        """Keep keys and values [rows, heads, size] of one token in each of some rows."""
+        kept = self._of(layer, keys.transpose(0, 1), values.transpose(0, 1))
+        for block, new in zip(kept, (keys, values), strict=True):
+            block[rows, :, columns] = new
+
+    def read(self, layer: int, row: int, tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [heads, tokens, size] of one row."""
+        keys, values = self._layers[layer]
+        return keys[row].narrow(1, 0, tokens), values[row].narrow(1, 0, tokens)
+
+    def read_first(self, layer: int, rows: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [rows, heads, TAIL, size] of the first rows, whole."""
+        keys, values = self._layers[layer]
+        return keys[:rows], values[:rows]
+
+    def _of(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        if layer == len(self._layers):
+            self._layers.append((_block(keys, self.rows), _block(values, self.rows)))
+        return self._layers[layer]
 
 
 class Strip:
-    """Keys and values of one token sequence in every layer, on the layers' own devices."""
+    """One sequence: the first `shared` tokens are its trunk's, the others lie in its row."""
 
-    def __init__(self, prompt: Sequence[int]) -> None:
-        self.prompt_length = len(prompt)
-        """Tokens of it that were asked; the rest was answered."""
+    def __init__(self, row: int, tails: Tails) -> None:
         self.ids: list[int] = []
         """Tokens whose keys and values are here."""
-        self.capacity = 0
-        """Tokens that there is memory for."""
-        self._layers: list[tuple[Tensor, Tensor]] = []
-
-    def reserve(self, tokens: int) -> None:
-        """Make room for so many tokens; those that are here stay."""
-        if tokens > self.capacity:
-            self.capacity = tokens
-            for layer, (keys, values) in enumerate(self._layers):
-                self._layers[layer] = self._moved(keys, values, len(self.ids))
-
-    def copy(self, other: Strip, tokens: int) -> None:
-        """Take the first `tokens` of another strip; there must be room for them."""
-        self.ids = other.ids[:tokens]
-        self._layers = [self._moved(*layer, tokens) for layer in other._layers]
-
-    def restart(self, prompt: Sequence[int], tokens: int) -> None:
-        """Go on with another prompt after the first `tokens`, which it shares."""
-        self.prompt_length = len(prompt)
-        self.ids = self.ids[:tokens]
-
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys [heads, size, new] and values [heads, new, size]; returns those of all tokens.
-
-        Products with keys that lie like this are the fast ones. `ids` has to follow when all layers
-        are written, so that a step that fails leaves no trace.
-        """
-        if layer == len(self._layers):
-            self._layers.append(self._moved(keys, values, 0))
-        all_keys, all_values = self._layers[layer]
-        before, new = len(self.ids), values.shape[1]
-        all_keys.narrow(2, before, new).copy_(keys)
-        all_values.narrow(1, before, new).copy_(values)
-        return all_keys.narrow(2, 0, before + new), all_values.narrow(1, 0, before + new)
-
-    def _moved(self, keys: Tensor, values: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
-        """The first `tokens` of keys and values in memory of this strip's capacity."""
-        heads, size, _ = keys.shape
-        new_keys = keys.new_empty(heads, size, self.capacity)
-        new_values = values.new_empty(heads, self.capacity, values.shape[2])
-        new_keys[:, :, :tokens] = keys[:, :, :tokens]
-        new_values[:, :tokens] = values[:, :tokens]
-        return new_keys, new_values
-
-
-class _Source(NamedTuple):
-    strip: Strip
-    shared: int
-
-
-class StripPool:
-    """All strips of an engine: those of running answers, and idle ones that wait for a prompt.
-
-    Together they hold at most `limit` tokens; the idle one that was not used for longest goes
-    first. Only a running answer that is alone may take more.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._running: list[Strip] = []
-        self._idle: list[Strip] = []
+        self.trunk: Trunk | None = None
+        self.shared = 0
+        self.row = row
+        self.tails = tails
+        self.prompt_length = 0
+        """Tokens of it that were asked; the rest was answered."""
 
     @property
-    def tokens(self) -> int:
-        """Tokens that memory is taken for."""
-        return _capacity(self._running) + _capacity(self._idle)
+    def is_rooting(self) -> bool:
+        """Whether its trunk has yet to be computed, by this strip."""
+        return len(self.ids) < self.shared
 
-    def shared(self, ids: Sequence[int]) -> int:
-        """How many of the first tokens of `ids` are at hand."""
-        return self._source(ids).shared
+    @property
+    def room(self) -> int:
+        """Tokens that can be written next, all into its trunk or all into its row."""
+        return (self.shared if self.is_rooting else self.shared + TAIL) - len(self.ids)
 
-    def start(self, ids: Sequence[int]) -> Strip | None:
-        """A strip for a prompt, with as much of it as is at hand; None while there is no room.
+    @property
+    def own(self) -> int:
+        """Tokens in its row."""
+        return len(self.ids) - self.shared
 
-        The last token is never at hand: what comes after it has to be computed.
-        """
-        source, shared = self._source(ids)
-        idle = source in self._idle
-        need = _rounded(len(ids))
-        # a dialogue goes on when all that it was asked before is in the prompt
-        goes_on = idle and shared >= source.prompt_length
-        if not goes_on and self._make_room(need, keep=source):
-            strip = Strip(ids)
-            strip.reserve(need)
-            strip.copy(source, shared)
-            if idle:
-                self._touch(source)
-        elif idle and self._must_fit(need - source.capacity, source):
-            self._idle.remove(source)
-            strip = source
-            strip.restart(ids, shared)
-            strip.reserve(need)
-        elif not idle and self._must_fit(need, source):
-            strip = Strip(ids)
-            strip.reserve(need)
+    def grow_from(self, trunk: Trunk | None, shared: int) -> None:
+        """Take the first `shared` tokens from a trunk, and hold nothing else."""
+        if trunk:
+            trunk.users += 1
+        self.leave()
+        self.trunk, self.shared = trunk, shared
+        self.ids = trunk.ids[:shared] if trunk else []
+
+    def leave(self) -> None:
+        """Hold nothing any more."""
+        if self.trunk:
+            self.trunk.users -= 1
+        self.trunk, self.shared, self.ids = None, 0, []
+
+    def cut(self, tokens: int) -> None:
+        """Hold the first `tokens` only."""
+        self.shared = min(self.shared, tokens)
+        self.ids = self.ids[:tokens]
+
+    def copy(self, other: Strip, tokens: int) -> None:
+        """Hold the first `tokens` of another strip: by its trunk, the others as a copy."""
+        self.grow_from(other.trunk, min(tokens, other.shared))
+        own = tokens - self.shared
+        for layer in range(self.tails.layers if own else 0):
+            self.tails.write(layer, self.row, 0, *self.tails.read(layer, other.row, own))
+        self.ids = other.ids[:tokens]
+
+    def root(self, tokens: int) -> None:
+        """Get a trunk of its own, for the first `tokens`: those that are not here come later."""
+        trunk = Trunk(tokens)
+        layers = self.trunk.layers if self.trunk else self.tails.layers
+        for layer in range(layers if self.ids else 0):
+            trunk.write(layer, 0, *self.read(layer, len(self.ids)))
+        trunk.ids = self.ids
+        self.grow_from(trunk, tokens)
+
+    def stop_rooting(self) -> None:
+        """Its trunk will not be computed any further."""
+        self.shared = min(self.shared, len(self.ids))
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Keep keys and values [heads, new, size] of its next tokens, at most `room`."""
+        if self.trunk and self.is_rooting:
+            self.trunk.write(layer, len(self.ids), keys, values)
         else:
-            return None
-        self._running.append(strip)
-        return strip
+            self.tails.write(layer, self.row, self.own, keys, values)
 
-    def grow(self, strip: Strip, tokens: int) -> bool:
-        """Make room in a running strip; False, and nothing done, when there is none."""
-        if tokens <= strip.capacity:
-            return True
-        more = _rounded(tokens)
-        if not self._make_room(more - strip.capacity) and len(self._running) > 1:
-            return False
-        strip.reserve(more)
-        return True
+    def read(self, layer: int, tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [heads, tokens, size] of its first tokens, also of those just written."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        if self.trunk and self.shared:
+            parts.append(self.trunk.read(layer, min(tokens, self.shared)))
+        if tokens > self.shared:
+            parts.append(self.tails.read(layer, self.row, tokens - self.shared))
+        if len(parts) == 1:
+            return parts[0]
+        keys, values = zip(*parts, strict=True)
+        return torch.cat(keys, 1), torch.cat(values, 1)
 
-    def finish(self, strip: Strip) -> None:
-        """The answer is done, or put off; the strip stays for prompts that go on from there."""
-        self._running.remove(strip)
-        self._idle.append(strip)
-        self._make_room(0)
-
-    def clear(self) -> None:
-        """Drop all idle strips."""
-        self._idle.clear()
-
-    def _source(self, ids: Sequence[int]) -> _Source:
-        most = len(ids) - 1
-        found = _Source(Strip(()), 0)
-        # idle ones first: among equals, one that can be taken over needs no copy
-        for strip in (*reversed(self._idle), *self._running):
-            shared = shared_length(strip.ids, ids, found.shared)
-            if min(shared, most) > found.shared:
-                found = _Source(strip, min(shared, most))
-        return found
-
-    def _touch(self, strip: Strip) -> None:
-        self._idle.remove(strip)
-        self._idle.append(strip)
-
-    def _must_fit(self, tokens: int, keep: Strip) -> bool:
-        """As `_make_room`, but what runs alone fits in any case."""
-        if self._make_room(tokens, keep):
-            return True
-        if self._running:
-            return False
-        self._idle = [strip for strip in self._idle if strip is keep]
-        return True
-
-    def _make_room(self, tokens: int, keep: Strip | None = None) -> bool:
-        """Drop idle strips, the longest unused first, until so many tokens fit; or drop none."""
-        kept = [strip for strip in self._idle if strip is keep]
-        if _capacity(self._running) + _capacity(kept) + tokens > self.limit:
-            return False
-        while self.tokens + tokens > self.limit:
-            self._idle.remove(next(strip for strip in self._idle if strip is not keep))
-        return True
+    def extend(self, ids: Sequence[int]) -> None:
+        """All layers are written: the tokens are here."""
+        if self.trunk and self.is_rooting:
+            self.trunk.ids += ids
+        self.ids += ids
 
 
-def shared_length(a: Sequence[int], b: Sequence[int], beyond: int = 0) -> int:
-    """Length of the common start of two lists; 0 when it is not longer than `beyond`."""
-    most = min(len(a), len(b))
-    if most <= beyond or a[: beyond + 1] != b[: beyond + 1]:
-        return 0
-    same, differs = beyond + 1, most + 1
-    while differs - same > 1:  # comparing slices is quick: no loop over tokens in Python
-        middle = (same + differs) // 2
-        if a[same:middle] == b[same:middle]:
-            same = middle
-        else:
-            differs = middle
-    return same
-
-
-def _capacity(strips: Sequence[Strip]) -> int:
-    return sum(strip.capacity for strip in strips)
-
-
-def _rounded(tokens: int) -> int:
-    return -(-(tokens + 1) // _STEP) * _STEP
+def _block(like: Tensor, rows: int) -> Tensor:
+    """Zeros [rows, heads, TAIL, size]: what is beyond a row's end is read, and weighs nothing."""
+    shape = (rows, like.shape[0], TAIL, like.shape[2])
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    # main memory that the system gives as zeros: rows take none of it before they are written
+    blank = np.zeros(math.prod(shape) * like.element_size(), dtype=np.uint8)
+    return torch.from_numpy(blank).view(like.dtype).view(shape)
