@@ -35,16 +35,19 @@ __all__ = [
     "statistics",
 ]
 
-SOURCES: dict[SourceName, tuple[str, str]] = {
+SOURCES: dict[SourceName, tuple[str, str | None]] = {
     "snips": ("coalm.data.snips.SnipsSource", "snips"),
     "sgd": ("coalm.data.sgd.SgdSource", "sgd"),
     "sgd_calls": ("coalm.data.sgd.SgdCallsSource", "sgd"),
+    "sgd_states": ("coalm.data.sgd_states.SgdStatesSource", "sgd"),
+    "world": ("coalm.data.mini_world.WorldSource", None),
     "hammer": ("coalm.data.hammer.HammerSource", "xlam"),
     "toolace": ("coalm.data.toolace.ToolAceSource", "toolace"),
     "sealtools": ("coalm.data.sealtools.SealToolsSource", "sealtools"),
     "toolalpaca": ("coalm.data.toolalpaca.ToolAlpacaSource", "toolalpaca"),
 }
-"""Source to the class that reads it and to the asset (also the folder) that holds its files."""
+"""Source to the class that reads it and to the asset (also the folder) that holds its files; None
+makes its dialogues itself."""
 
 
 def load_sources(config: DataConfig) -> list[Source]:
@@ -66,7 +69,10 @@ def _load(name: SourceName, config: DataConfig) -> Source:
     path, asset = SOURCES[name]
     module, _, cls = path.rpartition(".")
     settings = config.settings(name)
+    opened = getattr(importlib.import_module(module), cls)
+    if asset is None:
+        return opened(settings, config.seed)
     place = settings.path or (config.root / asset if config.root else None)
     # files of our own choosing are known to the byte, the user's need not be upstream's
     copy = Copy(place) if place else Copy(assets.locate(asset), asset)
-    return getattr(importlib.import_module(module), cls)(copy, settings, config.seed)
+    return opened(copy, settings, config.seed)

@@ -30,13 +30,16 @@ class _About(NamedTuple):
     """What to say about a source."""
 
     title: str
-    asset: str
+    asset: str | None
+    """Whose licence it is under; None is our own work."""
 
 
 _ABOUT = {
     "snips": _About("SNIPS sentences as dialogue states", "snips"),
     "sgd": _About("Schema-Guided Dialogue as ReAct turns", "sgd"),
     "sgd_calls": _About("Schema-Guided Dialogue as function calls", "sgd"),
+    "sgd_states": _About("Schema-Guided Dialogue as dialogue states", "sgd"),
+    "world": _About("The mini world's dialogues as ReAct turns", None),
     "hammer": _About("xLAM and irrelevance rows, masked as by Hammer", "xlam"),
     "toolace": _About("ToolACE conversations", "toolace"),
     "sealtools": _About("Seal-Tools requests", "sealtools"),
@@ -117,7 +120,11 @@ def _has(manifest: Manifest, shape: Output) -> bool:
 def _licences(manifest: Manifest) -> dict[str, str]:
     """Source to licence, for the sources that gave rows."""
     used = {row.source for row in manifest.rows}
-    return {name: assets.get(_ABOUT[name].asset).licence for name in _ABOUT if name in used}
+    return {name: _licence(about) for name, about in _ABOUT.items() if name in used}
+
+
+def _licence(about: _About) -> str:
+    return assets.get(about.asset).licence if about.asset else "Apache-2.0"
 
 
 def _snippet(manifest: Manifest) -> dict[str, object]:

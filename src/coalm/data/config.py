@@ -9,7 +9,17 @@ from pydantic import Field, field_validator, model_validator
 
 from coalm.config import ConfigModel
 
-SourceName = Literal["snips", "sgd", "sgd_calls", "hammer", "toolace", "sealtools", "toolalpaca"]
+SourceName = Literal[
+    "snips",
+    "sgd",
+    "sgd_calls",
+    "sgd_states",
+    "world",
+    "hammer",
+    "toolace",
+    "sealtools",
+    "toolalpaca",
+]
 Shape = Literal["conversations", "alpaca", "messages", "parquet"]
 """What a row of a file looks like."""
 Output = Literal["alpaca", "messages", "parquet"]
@@ -24,6 +34,9 @@ class SourceConfig(ConfigModel):
     """Folder or archive with the raw files; else `root`, else COALM_DATA and the cache."""
     weight: float = Field(default=1.0, gt=0.0)
     """Below 1: the share of the samples that is kept. Above 1: how often each one occurs."""
+    thin: Literal["samples", "groups"] = "samples"
+    """What `weight` keeps or repeats: any samples, or whole groups (dialogues), whose samples share
+    what they begin with, so that training in trees computes it once."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn evenly from all of them."""
     tool_text: ToolText | None = None
@@ -94,6 +107,22 @@ class SgdCallsConfig(SgdFilesConfig):
     """Share of the turns that plainly need no call that become samples with an empty list."""
 
 
+class SgdStatesConfig(SgdFilesConfig):
+    """SGD's states after every turn of the user; `tools` counts domains here."""
+
+
+class WorldConfig(OfferConfig):
+    """Dialogues of the mini world, played anew."""
+
+    tools: str = "all"
+    """Functions on offer; `all`, in their order, is what a chat with the mini world offers."""
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    """Worlds to play in, each with places, trains and bookings of its own. A chat takes place in
+    the world of seed 0."""
+    dialogues: int = Field(default=100, ge=1)
+    """In each of these worlds."""
+
+
 class HammerConfig(OfferConfig):
     """xLAM and irrelevance rows as function calls in JSON, with function masking."""
 
@@ -137,6 +166,12 @@ class SealToolsConfig(OfferConfig):
         "dev",
     )
     """Files to read. The tests are for who does not evaluate on Seal-Tools."""
+    formats: tuple[Literal["json_calls", "python_calls"], ...] = Field(
+        default=("json_calls",), min_length=1
+    )
+    """How calls are written; each request is drawn one of these."""
+    no_call: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the requests that are offered none of the functions that they need."""
 
 
 class ToolAlpacaConfig(OfferConfig):
@@ -202,6 +237,8 @@ class DataConfig(ConfigModel):
     snips: SnipsConfig = SnipsConfig()
     sgd: SgdConfig = SgdConfig()
     sgd_calls: SgdCallsConfig = SgdCallsConfig()
+    sgd_states: SgdStatesConfig = SgdStatesConfig()
+    world: WorldConfig = WorldConfig()
     hammer: HammerConfig = HammerConfig()
     toolace: ToolAceConfig = ToolAceConfig()
     sealtools: SealToolsConfig = SealToolsConfig()

@@ -121,9 +121,11 @@ class Intake:
             meta = {**conversation.meta, TOOL_TEXT: tool_text}
             conversation = conversation.model_copy(update={"meta": meta})
         split = self._split(conversation)
-        weight = self._config.settings(source).weight
-        whole = int(weight)
-        number = whole + (chance(self._config.seed, "weight", conversation.id) < weight - whole)
+        settings = self._config.settings(source)
+        whole = int(settings.weight)
+        drawn = conversation.meta["group"] if settings.thin == "groups" else conversation.id
+        more = chance(self._config.seed, "weight", drawn) < settings.weight - whole
+        number = whole + more
         for copy in range(min(number, 1) if split == "validation" else number):
             # ids stay unique, so that a copy has a place of its own in the order
             new = {"id": f"{conversation.id}#{copy + 1}"}

@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from coalm.data.base import Ledger, sample, shuffled
+from coalm.data.base import Ledger, chance, pick, sample, shuffled
 from coalm.data.config import SealToolsConfig
 from coalm.data.files import Copy, RawFile, first_fault, read_lines
 from coalm.errors import DataError, ToolError
@@ -32,6 +32,8 @@ from coalm.types import Conversation, Message, ToolCall, ToolSchema
 _FOLDER = r"(?:Seal-Tools_Dataset/)?"
 _TOOLS = re.compile(rf"{_FOLDER}tool\.jsonl")
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_NONE = {"json_calls": "", "python_calls": "None of the functions on offer can do this."}
+"""The answer where nothing fits, in each format."""
 _RESULT = re.compile(r"API_call_\d+")
 
 
@@ -78,6 +80,8 @@ class SealToolsSource:
         self._copy = copy
         self._parts = config.parts
         self._distractors = config.distractors
+        self._formats = config.formats
+        self._no_call = config.no_call
         self._seed = seed
         self._schemas: dict[str, ToolSchema] = {}
         self._fields: dict[str, str] = {}
@@ -126,16 +130,19 @@ class SealToolsSource:
             self.ledger.reject(where, "call that does not fit its schema", str(e))
             return
         self.ledger.counts["requests"] += 1
+        prompt_format = pick(self._formats, self._seed, "format", row.id)
+        answer, tools = Message(role="assistant", tool_calls=calls), self._offer(row)
+        if chance(self._seed, "no call", row.id) < self._no_call:
+            tools = tuple(tool for tool in tools if tool.name not in {call.name for call in calls})
+            answer = Message(role="assistant", content=_NONE[prompt_format])
+            self.ledger.counts["requests without a call"] += 1
         yield sample(
             f"sealtools/{row.id}",
-            [
-                Message(role="user", content=row.query.strip()),
-                Message(role="assistant", tool_calls=calls),
-            ],
-            self._offer(row),
+            [Message(role="user", content=row.query.strip()), answer],
+            tools,
             source=self.name,
             skill="LA",
-            prompt_format="json_calls",
+            prompt_format=prompt_format,
             group=f"sealtools/{row.id}",
         )
 

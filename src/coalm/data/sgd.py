@@ -21,39 +21,84 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from coalm.data import thoughts
 from coalm.data.base import Ledger, Said, Shard, chance, sample
-from coalm.data.config import SgdCallsConfig, SgdConfig, SgdFilesConfig
+from coalm.data.config import OfferConfig, SgdCallsConfig, SgdConfig, SgdFilesConfig
 from coalm.data.files import Copy
 from coalm.data.sgd_exchanges import Exchange, Fault, read_exchanges
 from coalm.data.sgd_functions import Catalogue, Offer
-from coalm.data.sgd_records import Dialogue, SgdFiles
+from coalm.data.sgd_records import Dialogue, Service, SgdFiles
 from coalm.data.sgd_variants import VARIANTS, Renaming
-from coalm.types import Conversation, Message
+from coalm.types import Conversation, Message, ToolSchema
 
 TODAY = datetime.date(2019, 3, 1)
 """The day on which all SGD dialogues take place; "tomorrow" is 2019-03-02."""
 
 
-class _Sgd(ABC):
-    """What both sources do: read dialogues, fix their functions, stop at a fault."""
+class Dialogues(Protocol):
+    """Where dialogues in SGD's layout come from: its files, or the mini world."""
 
-    name: str
+    ledger: Ledger
+    services: Mapping[str, Service]
+    place: str
+    """Opens the name of every dialogue's group: `sgd/train`."""
+    schemas: Mapping[str, ToolSchema]
+    """Of functions that need not be made out of the services, by name."""
+    variant: str
+    """Opens, after the dialogue, the names of its samples; empty but for a paraphrase."""
 
-    def __init__(self, copy: Copy, config: SgdFilesConfig, seed: int) -> None:
+    def shards(self) -> Iterator[Shard]:
+        """See `ShardedSource.shards`."""
+        ...
+
+    def read_shard(self, shard: Shard) -> Iterator[Dialogue]:
+        """The dialogues of one of them."""
+        ...
+
+
+class SgdDialogues:
+    """The dialogues of a copy of SGD, with the names that the configuration asks for."""
+
+    def __init__(self, copy: Copy, config: SgdFilesConfig) -> None:
         self.ledger = Ledger()
         self._one_service = config.services == "one"
         self._files = SgdFiles(copy, config.split, self.ledger)
-        self._services = self._files.services
-        self._variant, self._renaming = "", None
+        self.place = f"sgd/{config.split}"
+        self.services = self._files.services
+        self.schemas: Mapping[str, ToolSchema] = {}
+        self.variant, self._renaming = "", None
         if config.schema_variant != "original":
-            self._variant = f"/{config.schema_variant}"
-            path = f"{VARIANTS}{self._variant}/{config.split}/schema.json"
-            self._services = self._files.read_schema(path)
-            self._renaming = Renaming(self._files.services, list(self._services.values()), path)
-        self._catalogue = Catalogue(self._services, config.distractors, seed)
+            self.variant = f"/{config.schema_variant}"
+            path = f"{VARIANTS}{self.variant}/{config.split}/schema.json"
+            self.services = self._files.read_schema(path)
+            self._renaming = Renaming(self._files.services, list(self.services.values()), path)
+
+    def shards(self) -> Iterator[Shard]:
+        """See `Dialogues.shards`."""
+        return self._files.shards()
+
+    def read_shard(self, shard: Shard) -> Iterator[Dialogue]:
+        """See `Dialogues.read_shard`."""
+        for dialogue in self._files.read_shard(shard):
+            if self._one_service and len(dialogue.services) > 1:
+                self.ledger.counts["dialogues of several services, passed over"] += 1
+                continue
+            yield dialogue if self._renaming is None else self._renaming.dialogue(dialogue)
+
+
+class DialogueSource(ABC):
+    """What all sources do: read dialogues, fix their functions, stop at a fault."""
+
+    name: str
+
+    def __init__(self, dialogues: Dialogues, config: OfferConfig, seed: int) -> None:
+        self.ledger = dialogues.ledger
+        self._dialogues = dialogues
+        self._services = dialogues.services
+        self._catalogue = Catalogue(self._services, config.distractors, seed, dialogues.schemas)
 
     def conversations(self) -> Iterator[Conversation]:
         """See `Source.conversations`."""
@@ -62,27 +107,22 @@ class _Sgd(ABC):
 
     def shards(self) -> Iterator[Shard]:
         """See `ShardedSource.shards`."""
-        return self._files.shards()
+        return self._dialogues.shards()
 
     def read_shard(self, shard: Shard) -> Iterator[Conversation]:
         """See `ShardedSource.read_shard`."""
-        for dialogue in self._files.read_shard(shard):
-            if self._one_service and len(dialogue.services) > 1:
-                self.ledger.counts["dialogues of several services, passed over"] += 1
-                continue
-            if self._renaming is not None:
-                dialogue = self._renaming.dialogue(dialogue)
+        for dialogue in self._dialogues.read_shard(shard):
             yield from self._samples(dialogue)
 
     @abstractmethod
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]: ...
 
     def _group(self, dialogue: Dialogue) -> str:
-        """One name for both sources and all variants: they put a dialogue into the same split."""
-        return f"sgd/{self._files.part}/{dialogue.dialogue_id}"
+        """One name for all sources and variants: they put a dialogue into the same split."""
+        return f"{self._dialogues.place}/{dialogue.dialogue_id}"
 
     def _place(self, dialogue: Dialogue, turn: int) -> str:
-        return f"{self._group(dialogue)}{self._variant}/{turn:02d}"
+        return f"{self._group(dialogue)}{self._dialogues.variant}/{turn:02d}"
 
     def _exchanges(
         self, dialogue: Dialogue, offer: Offer, result_rows: int | None
@@ -90,20 +130,15 @@ class _Sgd(ABC):
         return read_exchanges(dialogue, self._services, offer, result_rows)
 
 
-class SgdSource(_Sgd):
-    """SGD as ReAct turns."""
+class ReactSource(DialogueSource):
+    """Dialogues as ReAct turns."""
 
-    name = "sgd"
-
-    def __init__(self, copy: Copy, config: SgdConfig, seed: int) -> None:
-        """Read `copy`; `seed` chooses the distractors."""
-        super().__init__(copy, config, seed)
-        self._result_rows = config.result_rows
-        self._two_a_turn = config.samples == "two_a_turn"
+    _result_rows: int | None = None
+    _two_a_turn = False
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
         offer = self._catalogue.offer(dialogue)
-        history = [_today()]
+        history = [today()]
         said: list[Said] = []
         for exchange in self._exchanges(dialogue, offer, self._result_rows):
             key = f"{dialogue.dialogue_id}/{exchange.turn}"
@@ -173,20 +208,32 @@ class SgdSource(_Sgd):
             self.ledger.reject(later, "follows a turn that was dropped", ids[0])
 
 
-class SgdCallsSource(_Sgd):
+class SgdSource(ReactSource):
+    """SGD as ReAct turns."""
+
+    name = "sgd"
+
+    def __init__(self, copy: Copy, config: SgdConfig, seed: int) -> None:
+        """Read `copy`; `seed` chooses the distractors."""
+        super().__init__(SgdDialogues(copy, config), config, seed)
+        self._result_rows = config.result_rows
+        self._two_a_turn = config.samples == "two_a_turn"
+
+
+class SgdCallsSource(DialogueSource):
     """SGD's calls as function calls in JSON."""
 
     name = "sgd_calls"
 
     def __init__(self, copy: Copy, config: SgdCallsConfig, seed: int) -> None:
         """Read `copy`; `seed` chooses the distractors and the turns without a call."""
-        super().__init__(copy, config, seed)
+        super().__init__(SgdDialogues(copy, config), config, seed)
         self._no_call = config.no_call
         self._seed = seed
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
         offer = self._catalogue.offer(dialogue)
-        history = [_today()]
+        history = [today()]
         group = self._group(dialogue)
         for exchange in self._exchanges(dialogue, offer, None):
             history.append(Message(role="user", content=exchange.user))
@@ -235,5 +282,6 @@ def _halves(message: Message) -> tuple[Message, Message]:
     )
 
 
-def _today() -> Message:
+def today() -> Message:
+    """The system message that names the day."""
     return Message(role="system", content=f"Today is {TODAY:%A}, {TODAY}.")

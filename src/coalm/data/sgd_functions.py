@@ -38,8 +38,21 @@ class Offer(NamedTuple):
 class Catalogue:
     """All intents of a schema file, and the choice among them."""
 
-    def __init__(self, services: Mapping[str, Service], distractors: int | None, seed: int) -> None:
-        """Offer a dialogue's own functions and `distractors` of others; None offers everything."""
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        distractors: int | None,
+        seed: int,
+        schemas: Mapping[str, ToolSchema] | None = None,
+    ) -> None:
+        """Offer a dialogue's own functions and `distractors` of others; None offers everything.
+
+        Args:
+            services: of the schema file.
+            distractors: see above.
+            seed: draws them.
+            schemas: of intents that are tools already, by name; the others get one made.
+        """
         self._intents = {
             Key(name, intent.name): (service, intent)
             for name, service in services.items()
@@ -48,6 +61,7 @@ class Catalogue:
         self._distractors = distractors
         self._seed = seed
         self._schemas: dict[tuple[Key, bool], ToolSchema] = {}
+        self._given = schemas or {}
 
     def offer(self, dialogue: Dialogue) -> Offer:
         """The functions on offer in a dialogue, in an order that says nothing about the answer."""
@@ -68,12 +82,12 @@ class Catalogue:
 
         A second bus or hotel service among the distractors would make the answer ambiguous.
         """
-        families = {_family(key.service) for key in own}
+        families = {family(key.service) for key in own}
         names = {key.intent for key in own}
         others = [
             key
             for key in self._intents
-            if key.intent not in names and _family(key.service) not in families
+            if key.intent not in names and family(key.service) not in families
         ]
         return shuffled(others, self._seed, "distractors", dialogue.dialogue_id)
 
@@ -85,14 +99,16 @@ class Catalogue:
 
     def _make_schema(self, key: Key, qualified: bool) -> ToolSchema:
         service, intent = self._intents[key]
+        if intent.name in self._given:
+            return self._given[intent.name]
         name = f"{key.service}_{key.intent}" if qualified else key.intent
         return ToolSchema(
             name=name, description=intent.description, parameters=_parameters(service, intent)
         )
 
 
-def _family(service: str) -> str:
-    """`Buses` for `Buses_1` and `Buses_2`, which do the same."""
+def family(service: str) -> str:
+    """The job that a service does: `Buses` for `Buses_1` and `Buses_2`."""
     return service.rpartition("_")[0] or service
 
 
