@@ -17,7 +17,7 @@ from coalm.data.base import Ledger, Shard
 from coalm.data.config import WorldConfig
 from coalm.data.sgd import ReactSource
 from coalm.data.sgd_records import Dialogue, Service
-from coalm.types import Conversation, Message, ToolCall
+from coalm.types import Conversation, Message, ToolCall, ToolSchema
 from coalm.world.dialogues import play
 from coalm.world.goals import GoalMaker
 from coalm.world.schema import services, sgd_schema
@@ -35,7 +35,9 @@ class _WorldDialogues:
         self.ledger = Ledger()
         self.place = "world"
         self.variant = ""
-        self.schemas = {schema.name: schema for schema in world_toolbox().schemas}
+        self.schemas: Mapping[str, ToolSchema] = {
+            schema.name: schema for schema in world_toolbox().schemas
+        }
         schema = [sgd_schema(service) for service in services().values()]
         found = _SERVICES.validate_python(schema)
         self.services: Mapping[str, Service] = {one.service_name: one for one in found}

@@ -24,6 +24,7 @@ TASKS = {
     "bfcl": "coalm.evals.bfcl.task.Bfcl",
     "heldout": "coalm.evals.heldout.HeldOut",
     "multiwoz": "coalm.evals.multiwoz.task.MultiWoz",
+    "world": "coalm.evals.world.task.World",
 }
 """Name to dotted path of the class, which is built from the section of the same name."""
 

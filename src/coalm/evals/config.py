@@ -25,8 +25,9 @@ from coalm.evals.apibank.task import ApiBankConfig
 from coalm.evals.bfcl.task import BfclConfig
 from coalm.evals.heldout import HeldOutConfig
 from coalm.evals.multiwoz.task import MultiWozConfig
+from coalm.evals.world.task import WorldConfig
 
-TaskName: TypeAlias = Literal["apibank", "bfcl", "heldout", "multiwoz"]
+TaskName: TypeAlias = Literal["apibank", "bfcl", "heldout", "multiwoz", "world"]
 
 
 class AnswerConfig(GenerationConfig):
@@ -45,6 +46,7 @@ class EvalConfig(InferConfig):
     bfcl: BfclConfig = BfclConfig()
     heldout: HeldOutConfig = HeldOutConfig()
     multiwoz: MultiWozConfig = MultiWozConfig()
+    world: WorldConfig = WorldConfig()
     limit: int | None = Field(default=None, ge=1)
     """At most this many samples, drawn from all parts of the benchmark in proportion."""
     seed: int = 0

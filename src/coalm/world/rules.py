@@ -13,6 +13,8 @@ Row: TypeAlias = dict[str, str]
 
 TODAY = date(2019, 3, 1)
 """The day on which every dialogue takes place: SGD's, so that one date rule reads both."""
+TODAY_TEXT = f"Today is {TODAY:%A}, {TODAY}."
+"""Tells a model what "tomorrow" is."""
 LAST_DAY = date(2019, 3, 31)
 """Nothing can be booked after it."""
 

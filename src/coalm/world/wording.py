@@ -213,3 +213,22 @@ def common(kind: str, rng: random.Random, values: Mapping[str, str] | None = Non
         rng,
         "system",
     )
+
+
+def names(text: str, slot: Slot, value: str) -> bool:
+    """Whether a text says the value, in any of the forms that somebody may give it."""
+    said = text.casefold()
+    return any(_stands_in(form.casefold(), said) for form in _forms(slot, value))
+
+
+def _forms(slot: Slot, value: str) -> Sequence[str]:
+    if slot.kind == "date":
+        return (value, *_dates(value))
+    if slot.kind == "time":
+        return (value, *_times(value))
+    return (value, *_words(slot, value))
+
+
+def _stands_in(form: str, text: str) -> bool:
+    # words of their own: the 2 in "12" or "2.5" is none
+    return re.search(rf"(?<![\w.:]){re.escape(form)}(?!\w|[.:]\d)", text) is not None
