@@ -129,3 +129,25 @@ def test_upstream_s_training_file_is_read_where_there_is_one(tmp_path: Path) -> 
     (tmp_path / "Seal-Tools_Dataset" / "train.jsonl").write_text(json.dumps(row))
     _, samples = read(tmp_path)
     assert [sample.id for sample in samples][-1] == "sealtools/train-1"
+
+
+def test_each_request_is_drawn_one_of_the_formats() -> None:
+    config = SealToolsConfig(tools="own+2", formats=("json_calls", "python_calls"))
+    found = {
+        str(sample.meta["format"])
+        for seed in range(8)
+        for sample in SealToolsSource(Copy(FIXTURE), config, seed).conversations()
+    }
+    assert found == {"json_calls", "python_calls"}
+
+
+@pytest.mark.parametrize(("form", "answer"), [("json_calls", ""), ("python_calls", "None of")])
+def test_where_no_function_fits_nothing_is_called(form: str, answer: str) -> None:
+    config = SealToolsConfig.model_validate({"tools": "own+2", "formats": [form], "no_call": 1.0})
+    _, usual = read(FIXTURE)
+    asked = list(SealToolsSource(Copy(FIXTURE), config, 7).conversations())
+    for sample, before in zip(asked, usual, strict=True):
+        last = sample.messages[-1]
+        assert not last.tool_calls
+        assert last.content.startswith(answer)
+        assert not names(sample) & {call.name for call in before.messages[-1].tool_calls}
