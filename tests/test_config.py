@@ -332,7 +332,7 @@ def test_foreign_keys_are_dropped_with_one_warning(file: Path) -> None:
     )
     assert config == House(rooms=1, guest=Kitchen())
     assert warnings == (
-        "house.yaml: Oumi's keys without effect in coalm: kitchen.gas, kitchen.pans, guest.gas",
+        "house.yaml: Oumi's keys without effect here: kitchen.gas, kitchen.pans, guest.gas",
     )
 
 

@@ -233,7 +233,7 @@ class _Check:
     def warnings(self, config: ConfigModel) -> Iterator[str]:
         if self._ignored:
             keys = ", ".join(self._ignored)
-            yield f"{self._source.name}: Oumi's keys without effect in coalm: {keys}"
+            yield f"{self._source.name}: Oumi's keys without effect here: {keys}"
         for key in self._distrusted:
             yield (
                 f"{self._source.at(key)}: {key} stays off: it runs code out of the model's "

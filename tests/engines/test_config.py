@@ -135,7 +135,7 @@ def test_keys_of_oumi_that_do_nothing_here_are_reported(tmp_path: Path) -> None:
     config, warnings = load(tmp_path, PUBLISHED, *words)
     assert config == load(tmp_path, PUBLISHED)[0]
     assert warnings[0].endswith(
-        "infer.yaml: Oumi's keys without effect in coalm: model.device_map, generation.num_beams, "
+        "infer.yaml: Oumi's keys without effect here: model.device_map, generation.num_beams, "
         "input_path, style"
     )
 

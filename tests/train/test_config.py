@@ -153,7 +153,7 @@ def test_a_published_file_has_the_warnings_that_it_should(tmp_path: Path) -> Non
     _, warnings = load(tmp_path, PUBLISHED.replace("TARGET", TARGETS[0]))
     path = tmp_path / "train.yaml"
     expected = [
-        f"{path}: Oumi's keys without effect in coalm: training.ddp_find_unused_parameters, "
+        f"{path}: Oumi's keys without effect here: training.ddp_find_unused_parameters, "
         "training.dataloader_num_workers, training.dataloader_prefetch_factor, "
         "training.log_model_summary, training.empty_device_cache_steps, "
         "training.include_performance_metrics, fsdp.forward_prefetch, fsdp.backward_prefetch, "
@@ -162,6 +162,20 @@ def test_a_published_file_has_the_warnings_that_it_should(tmp_path: Path) -> Non
         "repository; pass --trust-remote-code to allow that",
     ]
     assert list(warnings) == expected
+
+
+@pytest.mark.parametrize("size", ["8B", "70B"])
+def test_an_inference_file_can_be_planned(tmp_path: Path, size: str) -> None:
+    """Oumi publishes two beside its training files."""
+    text = f"model:\n  model_name: uiuc-convai/CoALM-{size}\ngeneration:\n  max_new_tokens: 99\n"
+    config, warnings = load(tmp_path, f"{text}engine: NATIVE\n")
+    assert warnings == (
+        f"{tmp_path / 'train.yaml'}: Oumi's keys without effect here: generation, engine",
+    )
+    plan = make_plan(config, find_gpu("H100"))
+    assert plan.ways[-1].devices == {"8B": 1, "70B": 2}[size]
+    with pytest.raises(ConfigError, match=r"data\.train"):
+        config.require_data()
 
 
 def test_peft_without_a_section_is_the_paper_s_adapter() -> None:
@@ -334,7 +348,7 @@ def test_sections_of_other_trainers_are_reported_and_dropped() -> None:
     config, warnings = load_config(TrainConfig, None, ["model.model_name=m", *words])
     assert config == short()
     assert warnings == (
-        "command line: Oumi's keys without effect in coalm: deepspeed, training.grpo, data.test",
+        "command line: Oumi's keys without effect here: deepspeed, training.grpo, data.test",
     )
 
 

@@ -347,7 +347,7 @@ class FsdpConfig(ConfigModel):
 class TrainConfig(ConfigModel):
     """A whole training file: `coalm train -c FILE`."""
 
-    foreign: ClassVar[str] = "deepspeed"
+    foreign: ClassVar[str] = "deepspeed engine generation"  # so an inference file can be planned
 
     model: ModelConfig
     data: DataConfig = DataConfig()
