@@ -106,9 +106,21 @@ def test_many_targets_give_the_losses_and_gradients_of_torch() -> None:
     logits = torch.randn(600, 40, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(40, (600,))
     weights = torch.rand(600, dtype=torch.float64)
-    found = cross_entropies(logits, targets)
-    (gradient,) = torch.autograd.grad((found * weights).sum(), logits)
     expected = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     (wanted,) = torch.autograd.grad((expected * weights).sum(), logits)
+    found = cross_entropies(logits, targets)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), logits)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=1e-15)
+    assert gradient.data_ptr() == logits.data_ptr()  # no second block of the vocabulary's size
+
+
+def test_logits_that_are_still_needed_are_not_lost_in_silence() -> None:
+    logits = torch.randn(6, 40, requires_grad=True).tanh()  # which keeps its result
+    losses = cross_entropies(logits, torch.arange(6))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        losses.sum().backward()
+    again = cross_entropies(torch.randn(6, 40, requires_grad=True), torch.arange(6)).sum()
+    again.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        again.backward()

@@ -31,15 +31,19 @@ def target_losses(model: TrainedModel, batch: Batch) -> Tensor:
 
 
 def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy of every target, [targets], from logits [targets, vocabulary]."""
+    """Cross entropy of every target, [targets], from logits [targets, vocabulary].
+
+    The backward pass puts the gradient in place of the logits, so nobody else may need them.
+    """
     return cast("Tensor", _CrossEntropy.apply(logits, targets))
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Cross entropy that keeps nothing of the vocabulary's size but the logits as they came.
+    """Cross entropy that needs no memory of the vocabulary's size but the logits as they came.
 
     Torch's own needs them, their logarithms and their gradients in float32, which for a vocabulary
-    of 128,000 is more memory than the rest of a small model's step.
+    of 128,000 is more memory than the rest of a small model's step. Were the logits kept by an
+    operation before, or gone through a second time, autograd would say that they have changed.
     """
 
     @staticmethod
@@ -54,13 +58,12 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         logits, targets = ctx.saved_tensors
-        result = torch.empty_like(logits)
-        parts = (one.split(_CHUNK) for one in (logits, targets, gradients[0], result))
-        for some, wanted, gradient, slot in zip(*parts, strict=True):
+        parts = (one.split(_CHUNK) for one in (logits, targets, gradients[0]))
+        for some, wanted, gradient in zip(*parts, strict=True):
             slope = _precise(some).softmax(-1)
             slope[torch.arange(len(wanted), device=wanted.device), wanted] -= 1.0
-            slot.copy_(slope * gradient[:, None])
-        return result, None
+            some.copy_(slope.mul_(gradient[:, None]))
+        return logits, None
 
 
 def _precise(logits: Tensor) -> Tensor:
