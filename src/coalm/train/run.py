@@ -22,6 +22,7 @@ from coalm.train.config import SplitConfig, TrainConfig
 from coalm.train.curve import draw_loss_curve
 from coalm.train.dataset import Dropped, TrainingSample, read_samples
 from coalm.train.folder import ADAPTER, FINISHED, MODEL, STOPPED, RunFolder, checkpoint_name
+from coalm.train.heap import keep_heap_small
 from coalm.train.identity import describe, require_same
 from coalm.train.loop import TrainingLoop
 from coalm.train.model import (
@@ -125,6 +126,8 @@ def _train(
     tokenizer = _tokenizer(config.model)
     samples, validation = _read_data(config, tokenizer, console)
     torch.manual_seed(config.training.seed)
+    if not torch.cuda.is_available():
+        keep_heap_small()
     loaded = load_model(config, start.checkpoint, ranks)
     torch.manual_seed(config.training.seed + ranks.index)  # dropout differs, the adapter did not
     show_size(console, *size_of(loaded.model))
