@@ -15,6 +15,11 @@ sixteen of Oumi's 8B recipe do not fit here):
     trl                    the same with the fused loss of newer releases of TRL
     trl-packed             the same with TRL's own packing
 
+TRL is no extra of coalm; an environment of its own, beside this one, keeps this one as it is:
+
+    python -m venv trl && trl/bin/pip install -e '.[train]' trl datasets -c constraints.txt
+    trl/bin/python benchmarks/train.py ...
+
 All load a copy of the model in bfloat16: read from its float32 file, loading takes more memory
 than some ways to train. Every measurement is a process of its own, which reads no other samples:
 samples a second without the first step, which warms up, and the largest resident set of the whole
