@@ -1,9 +1,8 @@
 """Main memory that a training on the CPU would hold without using it.
 
-The C library keeps what tensors give back in holes between those that stay, and a hole is often a
-few bytes too short for the next tensor of that size (glibc before 2.38), so holes add up: of 2.4 GB
-at the peak of rows of 2,400 tokens, 1.1 were holes. And oneDNN, with torch's layer above it, keeps
-code for the last 1,024 shapes that it multiplied: 0.3 GB, for rows of trees are never of one shape.
+The C library keeps what tensors give back in holes between those that stay, and holes add up: of
+2.4 GB at the peak of rows of 2,400 tokens, 1.1 were free. And oneDNN, with torch's layer above it,
+keeps code for the last 1,024 shapes that it multiplied: rows of trees are never of one shape.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import ctypes
 import os
 
 _OWN_BLOCK = 2 * 2**20
-"""Bytes from which on a tensor gets pages of its own, which go back with it: 4 % slower. With half
-of it, 25 %."""
+"""Bytes from which on a tensor gets pages of its own, which go back with it; smaller is slower."""
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _CAPACITIES = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",  # about what one row needs, so that layers share it
