@@ -116,9 +116,9 @@ class WorldConfig(OfferConfig):
 
     tools: str = "all"
     """Functions on offer; `all`, in their order, is what a chat with the mini world offers."""
-    seeds: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
-    """Worlds to play in, each with places, trains and bookings of its own. A chat takes place in
-    the world of seed 0."""
+    worlds: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    """Seeds of the worlds to play in, each with places, trains and bookings of its own; a chat
+    takes place in the world of seed 0."""
     dialogues: int = Field(default=100, ge=1)
     """In each of these worlds."""
 

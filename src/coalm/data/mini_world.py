@@ -41,7 +41,7 @@ class _WorldDialogues:
         schema = [sgd_schema(service) for service in services().values()]
         found = _SERVICES.validate_python(schema)
         self.services: Mapping[str, Service] = {one.service_name: one for one in found}
-        self._seeds = config.seeds
+        self._seeds = config.worlds
         self._count = config.dialogues
 
     def shards(self) -> Iterator[Shard]:
