@@ -63,6 +63,17 @@ def test_packed_sequences_give_the_scores_of_each_alone(kind: str, more: dict[st
     assert [strip.ids for strip in strips] == sequences
 
 
+def test_layers_with_and_without_a_window_have_masks_of_their_own() -> None:
+    windows = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
+    model = make("qwen2", **windows)
+    ids = [7 * at % 50 for at in range(40)]
+    with torch.inference_mode():
+        alone = model(torch.tensor([ids])).logits[0, -1]
+    use_packed_attention(model)
+    (scores,) = forward(model, [Strip(0, Tails(1))], [ids], [0])
+    assert torch.allclose(scores, alone, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["llama", "mistral"])
 def test_branches_of_trunks_give_the_scores_of_each_alone(kind: str) -> None:
     """Answers that share a beginning, all of it or a part, that have one of their own, or none."""

@@ -2,7 +2,7 @@
 
 Answers are computed in one running batch that prompts enter and leave at any time (`hf_batch`);
 keys and values of what prompts share, in one call or from call to call, are computed once
-(`hf_cache`).
+(`hf_cache`, `hf_pool`).
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class _Packed:
             mask = torch.zeros_like(allowed, dtype=like.dtype)
             return mask.masked_fill_(~allowed, -torch.inf)
 
-        return self._once(("causal", rows, columns, before, like.device), make)
+        return self._once(("causal", rows, columns, before, window, like.device), make)
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What all layers need alike."""
