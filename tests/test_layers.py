@@ -12,7 +12,18 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 LADDER = (
-    ("errors", "types", "config", "yaml_text", "jsonl", "origins", "assets", "memo", "page"),
+    (
+        "errors",
+        "types",
+        "config",
+        "yaml_text",
+        "jsonl",
+        "origins",
+        "assets",
+        "memo",
+        "heap",
+        "page",
+    ),
     ("tools", "formats", "chat_template"),
     ("engines", "world"),
     ("agent",),

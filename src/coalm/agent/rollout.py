@@ -25,7 +25,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from coalm.engines.answers import answers, outcomes
+from coalm.engines.answers import StreamingEngine, answers, outcomes
 from coalm.engines.base import Completion, Engine, SamplingParams, Usage
 from coalm.errors import CoalmError, EngineError
 from coalm.types import Conversation, Prompt
@@ -78,10 +78,11 @@ def run_many(
 ) -> Iterator[Finished]:
     """Run (id, rollout) pairs in full batches; yields each one as soon as it has finished.
 
-    Only `batch_size` rollouts are alive at a time, and `rollouts` is read as places get free, so it
-    may be long or lazy. An `EngineError` stays with the prompt at fault: an engine that takes
-    batches is then asked prompt by prompt. A `CoalmError` inside a rollout ends that rollout only.
-    Any other exception is a defect and passes through; who wants to go on even then (the evaluation
+    Only `batch_size` rollouts are alive at a time, twice as many with an engine that takes prompts
+    in any order and so finds those among them that go well together; `rollouts` is read as places
+    get free, so it may be long or lazy. An `EngineError` stays with the prompt at fault: an engine
+    that takes batches is then asked prompt by prompt. A `CoalmError` inside a rollout ends that
+    rollout only. Any other exception is a defect and passes through; who wants to go on even then (the evaluation
     runner) wraps each rollout and raises a `CoalmError` in its place.
 
     Whatever ends the run early (Ctrl-C, a defect, a caller that stops reading), every rollout that
@@ -101,7 +102,8 @@ def _run(
     params: SamplingParams,
     batch_size: int,
 ) -> Iterator[Finished]:
-    crowd = _Crowd(waiting, batch_size)
+    choice = 2 if isinstance(engine, StreamingEngine) else 1
+    crowd = _Crowd(waiting, choice * batch_size)
     try:
         with closing(answers(engine, crowd.prompts(), params, batch_size)) as coming:
             for place, answer in coming:

@@ -23,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import AttentionInterface
 
-from coalm.engines.hf_cache import Strip, Tails, Trunk, rounded
+from coalm.engines.hf_cache import TAIL, Strip, Tails, Trunk, rounded
 from coalm.errors import EngineError
 
 _NAME = "coalm_packed"
@@ -35,12 +35,13 @@ _LENGTH_DEPENDENT = {"dynamic", "longrope"}
 """Position codes that change with the longest sequence of a forward pass."""
 
 
-class _Branches(NamedTuple):
+class _Branch(NamedTuple):
     """Neighbours among the singles that grow from one trunk."""
 
-    trunk: Trunk | None
-    shared: list[int]
-    """Tokens of the trunk that each looks at."""
+    singles: slice
+    trunk: Trunk
+    width: int
+    """Tokens that are read in it."""
 
 
 class _Packed:
@@ -75,22 +76,37 @@ class _Packed:
         return max((len(strip.ids) + 1 for strip in self.singles), default=0)
 
     @cached_property
-    def branches(self) -> list[_Branches]:
-        """The singles, trunk by trunk."""
-        groups = itertools.groupby(self.singles, lambda strip: id(strip.trunk))
-        strips = [[*group] for _, group in groups]
-        return [_Branches(some[0].trunk, [strip.shared for strip in some]) for some in strips]
+    def branches(self) -> list[_Branch]:
+        """The singles that grow from a trunk, trunk by trunk."""
+        found: list[_Branch] = []
+        first = 0
+        for _, group in itertools.groupby(self.singles, lambda strip: id(strip.trunk)):
+            strips = [*group]
+            here = slice(first, first := first + len(strips))
+            if trunk := strips[0].trunk:
+                width = rounded(max(strip.shared for strip in strips))
+                found.append(_Branch(here, trunk, width))
+        return found
+
+    @cached_property
+    def trunk_width(self) -> int:
+        """Most tokens that are read in a trunk."""
+        return max((branch.width for branch in self.branches), default=0)
+
+    @cached_property
+    def own_width(self) -> int:
+        """Tokens that are read in every row."""
+        return min(TAIL, rounded(max(strip.own for strip in self.singles) + 1))
+
+    @property
+    def width(self) -> int:
+        """Tokens that scores are computed for: those in the trunk, then those in the row."""
+        return self.trunk_width + self.own_width
 
     @cached_property
     def highest(self) -> int:
         """The last row of a single."""
         return max(strip.row for strip in self.singles)
-
-    @cached_property
-    def row_ends(self) -> list[int]:
-        """Tokens that there are in each row; 1 in those of no single."""
-        ends = {strip.row: strip.own + 1 for strip in self.singles}
-        return [ends.get(row, 1) for row in range(self.highest + 1)]
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Rows of the singles, and the columns of their new tokens."""
@@ -102,15 +118,22 @@ class _Packed:
 
         return self._once(("places", device), make)
 
-    def first_only(self, counts: Sequence[int], repeats: int, width: int, like: Tensor) -> Tensor:
-        """A mask [counts x repeats, 1, width] of rows that look at their first `counts` tokens."""
+    def beyond(self, like: Tensor) -> Tensor:
+        """What singles may look at: 0, or minus infinity beyond their part of trunk and row.
+
+        Its shape is [singles, 1, 1, width].
+        """
 
         def make() -> Tensor:
-            ends = torch.tensor(counts, device=like.device).repeat_interleave(repeats)
-            beyond = torch.arange(width, device=like.device) >= ends[:, None, None]
-            return torch.zeros(beyond.shape, device=like.device).masked_fill_(beyond, -torch.inf)
+            shared = torch.tensor([strip.shared for strip in self.singles], device=like.device)
+            own = torch.tensor([strip.own + 1 for strip in self.singles], device=like.device)
+            place = torch.arange(self.width, device=like.device)
+            in_row = place - self.trunk_width
+            beyond = (in_row < 0) & (place >= shared[:, None]) | (in_row >= own[:, None])
+            mask = torch.zeros(beyond.shape, dtype=like.dtype, device=like.device)
+            return mask.masked_fill_(beyond, -torch.inf)[:, None, None]
 
-        return self._once(("first", *counts, repeats, width, like.device), make)
+        return self._once(("beyond", like.device), make)
 
     def causal(
         self, rows: int, columns: int, before: int, window: int | None, like: Tensor
@@ -254,63 +277,51 @@ def _attend_singles(
     groups, count, size = key.shape
     tails, (rows, columns) = packed.singles[0].tails, packed.places(key.device)
     tails.write_each(layer, rows, columns, key.transpose(0, 1), value.transpose(0, 1))
-    keys, values = tails.read_first(layer, packed.highest + 1)
+    keys, values = tails.read_first(layer, packed.highest + 1, packed.own_width)
     queries = query.view(groups, -1, count, size).permute(2, 0, 1, 3)  # [singles, groups, ...]
-    # rows of no single are computed in vain: to leave them out would be to copy the others
-    every = queries.new_zeros(len(keys), *queries.shape[1:]).index_copy_(0, rows, queries)
-    ends = packed.first_only(packed.row_ends, groups, keys.shape[2], query)
-    own, own_weight = _weigh(every.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), ends)
-    own = own.view(len(keys), *every.shape[1:3], -1)[rows]
-    own_weight = own_weight.view(every.shape[:3])[rows]
-    if not any(branch.trunk for branch in packed.branches):
-        return own.permute(1, 2, 0, 3).flatten(0, 1)
-    shared, shared_weight = torch.zeros_like(own), torch.full_like(own_weight, -torch.inf)
-    first = 0
-    for trunk, tokens in packed.branches:
-        here = slice(first, first := first + len(tokens))
-        if trunk:
-            seen, weight = _attend_trunk(queries[here], trunk, tokens, packed, layer)
-            shared[here], shared_weight[here] = seen, weight
-    share = torch.sigmoid(shared_weight - own_weight)[..., None].to(own.dtype)
-    return torch.lerp(own, shared, share).permute(1, 2, 0, 3).flatten(0, 1)
+    scores = query.new_zeros(*queries.shape[:3], packed.width)
+    for here, trunk, width in packed.branches:
+        scores[here, ..., :width] = _score_trunk(queries[here], trunk.read(layer, width)[0])
+    scores[..., packed.trunk_width :] = _score_rows(queries, keys, rows)
+    shares = scores.add_(packed.beyond(scores)).softmax(-1)
+    seen = _see_rows(shares[..., packed.trunk_width :], values, rows)
+    for here, trunk, width in packed.branches:
+        seen[here] += _see_trunk(shares[here, ..., :width], trunk.read(layer, width)[1])
+    return seen.permute(1, 2, 0, 3).flatten(0, 1)
 
 
-def _attend_trunk(
-    queries: Tensor, trunk: Trunk, tokens: Sequence[int], packed: _Packed, layer: int
-) -> tuple[Tensor, Tensor]:
-    """Singles look at the trunk that they share.
+# Keys come first in the products for scores: torch would copy a part of them that is turned.
 
-    Takes queries [singles, groups, heads, size] and the tokens that each may look at; returns what
-    they see, [singles, groups, heads, value size], and its weight [singles, groups, heads].
-    """
+
+def _score_trunk(queries: Tensor, keys: Tensor) -> Tensor:
+    """Queries [singles, groups, heads, size] and keys [groups, width, size]: one row for each."""
     count, groups, heads, size = queries.shape
-    most = rounded(max(tokens))
-    keys, values = (part.contiguous() for part in trunk.read(layer, most))
-    mask = None
-    if min(tokens) < most:
-        mask = packed.first_only(tokens, heads, most, queries).transpose(0, 1)
-    rows = queries.transpose(0, 1).reshape(groups, -1, size)
-    seen, weight = _weigh(rows, keys, values, mask)
-    seen = seen.view(groups, count, heads, -1).transpose(0, 1)
-    return seen, weight.view(groups, count, heads).transpose(0, 1)
+    rows = queries.permute(1, 3, 0, 2).reshape(groups, size, -1)
+    return torch.bmm(keys, rows).view(groups, -1, count, heads).permute(2, 0, 3, 1)
 
 
-def _weigh(
-    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Attention to a part of the keys: what is seen there, and the logarithm of its weight.
+def _see_trunk(shares: Tensor, values: Tensor) -> Tensor:
+    """Shares [singles, groups, heads, width] of values [groups, width, size]."""
+    count, groups, heads, width = shares.shape
+    rows = shares.transpose(0, 1).reshape(groups, -1, width)
+    return torch.bmm(rows, values).view(groups, count, heads, -1).transpose(0, 1)
 
-    Takes query [batch, rows, size], keys [batch, part, size], values [batch, part, value size];
-    returns [batch, rows, value size] and [batch, rows], the latter in float32 at least.
-    """
-    precise = torch.promote_types(query.dtype, torch.float32)
-    scores = torch.bmm(query, keys.transpose(1, 2)).to(precise)
-    if mask is not None:
-        scores += mask
-    shares = torch.softmax(scores, dim=-1)
-    # the largest share is one over the sum of what softmax divides by
-    weight = scores.amax(-1) - shares.amax(-1).log()
-    return torch.bmm(shares.to(values.dtype), values), weight
+
+# Rows of no single are computed in vain: to leave them out would be to copy the others.
+
+
+def _score_rows(queries: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
+    """Queries [singles, groups, heads, size] and keys [rows, groups, width, size]."""
+    every = queries.new_zeros(len(keys), *queries.shape[1:]).index_copy_(0, rows, queries)
+    scores = torch.bmm(keys.flatten(0, 1), every.flatten(0, 1).transpose(1, 2))
+    return scores.view(*keys.shape[:3], -1)[rows].transpose(2, 3)
+
+
+def _see_rows(shares: Tensor, values: Tensor, rows: Tensor) -> Tensor:
+    """Shares [singles, groups, heads, width] of values [rows, groups, width, size]."""
+    every = shares.new_zeros(len(values), *shares.shape[1:]).index_copy_(0, rows, shares)
+    seen = torch.bmm(every.flatten(0, 1), values.flatten(0, 1))
+    return seen.view(*every.shape[:3], -1)[rows]
 
 
 def _attend_one(

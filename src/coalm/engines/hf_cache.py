@@ -100,10 +100,10 @@ class Tails:
         keys, values = self._layers[layer]
         return keys[row].narrow(1, 0, tokens), values[row].narrow(1, 0, tokens)
 
-    def read_first(self, layer: int, rows: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [rows, heads, TAIL, size] of the first rows, whole."""
+    def read_first(self, layer: int, rows: int, tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [rows, heads, tokens, size]: the beginning of the first rows."""
         keys, values = self._layers[layer]
-        return keys[:rows], values[:rows]
+        return keys[:rows].narrow(2, 0, tokens), values[:rows].narrow(2, 0, tokens)
 
     def _of(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         if layer == len(self._layers):

@@ -14,7 +14,9 @@ from coalm.chat_template import load_tokenizer, stop_token
 from coalm.engines.gguf import resolve_model
 from coalm.engines.hf_attention import use_packed_attention
 from coalm.engines.hf_guide import Guides
+from coalm.engines.hf_linear import block_weights
 from coalm.errors import EngineError, MissingExtraError
+from coalm.heap import give_back_heap, keep_heap_small
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,10 +63,14 @@ def load_model(
     tokenizer = load_tokenizer(
         _tokenizer_folder(path, adapter), chat_template, trust_remote_code=trust_remote_code
     )
+    if not torch.cuda.is_available():
+        keep_heap_small()
     loaded = _load_weights(path, _pick_dtype(dtype), trust_remote_code)
     if adapter is not None:
         loaded = _merge_adapter(loaded, adapter)
     loaded.eval()
+    block_weights(loaded)
+    give_back_heap()
     use_packed_attention(loaded)
     stop_ids = _stop_ids(loaded, tokenizer)
     return LoadedModel(

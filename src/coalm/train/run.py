@@ -17,12 +17,12 @@ from coalm.chat_template import load_tokenizer
 from coalm.engines.config import ModelConfig
 from coalm.engines.gguf import resolve_model
 from coalm.errors import ConfigError, MissingExtraError, TrainError
+from coalm.heap import keep_heap_small
 from coalm.train.card import write_model_card
 from coalm.train.config import SplitConfig, TrainConfig
 from coalm.train.curve import draw_loss_curve
 from coalm.train.dataset import Dropped, TrainingSample, read_samples
 from coalm.train.folder import ADAPTER, FINISHED, MODEL, STOPPED, RunFolder, checkpoint_name
-from coalm.train.heap import keep_heap_small
 from coalm.train.identity import describe, require_same
 from coalm.train.loop import TrainingLoop
 from coalm.train.model import (
