@@ -150,7 +150,7 @@ def run_engine(job: Job) -> dict[str, Any]:
     def ask_all() -> None:
         params = SamplingParams(max_new_tokens=job["max_new_tokens"])
         rollouts = ((name, replay(name, p)) for name, p in read_dialogues(job).items())
-        for finished in run_many(rollouts, engine, params, batch_size=24):
+        for finished in run_many(rollouts, engine, params, batch_size=16):
             if finished.error:
                 raise finished.error
 

@@ -74,6 +74,10 @@ def test_layers_with_and_without_a_window_have_masks_of_their_own() -> None:
     assert torch.allclose(scores, alone, atol=1e-4)
 
 
+def _own(row: int) -> list[int]:
+    return [(5 * at + row) % 50 for at in range(TAIL)]
+
+
 @pytest.mark.parametrize("kind", ["llama", "mistral"])
 def test_branches_of_trunks_give_the_scores_of_each_alone(kind: str) -> None:
     """Answers that share a beginning, all of it or a part, that have one of their own, or none."""
@@ -86,6 +90,8 @@ def test_branches_of_trunks_give_the_scores_of_each_alone(kind: str) -> None:
         [*trunk[::-1], 1],
         [4, 4, 2],
         [5],
+        # trunks that follow on the first one, of which they share all or a part
+        *([*trunk[: len(trunk) - 9 * row], *_own(row), 3] for row in range(2)),
     ]
     with torch.inference_mode():
         alone = [model(torch.tensor([ids])).logits[0] for ids in prompts]
@@ -97,8 +103,9 @@ def test_branches_of_trunks_give_the_scores_of_each_alone(kind: str) -> None:
         while missing := ids[len(strip.ids) : -1]:
             forward(model, [strip], [missing[: strip.room]], [])
         strips.append(strip)
-    assert len({id(strip.trunk) for strip in strips}) == 3
-    order = [6, 0, 3, 5, 1, 7, 4, 2]
+    assert len({id(strip.trunk) for strip in strips}) == 5
+    assert [strip.trunk.parent for strip in strips[8:]] == [strips[0].trunk] * 2
+    order = [6, 0, 3, 8, 5, 1, 7, 9, 4, 2]
     scores = forward(
         model,
         [strips[at] for at in order],

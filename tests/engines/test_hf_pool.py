@@ -89,6 +89,43 @@ def test_a_long_beginning_is_kept_once() -> None:
     assert pool.shared([*LONG, 3, 3, 7, 8]) == 1003
 
 
+def test_what_two_have_in_their_rows_becomes_a_trunk() -> None:
+    pool = StripPool(10_000, 8)
+    first = begin(pool, LONG[:300])
+    compute(pool, first, LONG[:300])
+    assert first.trunk is None
+    second = begin(pool, [*LONG[:200], 5, 5])
+    assert first.trunk is second.trunk is not None
+    assert (first.own, second.own) == (100, 0)
+    assert pool.tokens == 2 * TAIL + second.trunk.capacity
+    compute(pool, first, LONG[:310])
+    compute(pool, second, [*LONG[:200], 5, 5, 6])
+    third = begin(pool, [*LONG[:250], 5])
+    compute(pool, third, [*LONG[:250], 5])
+    assert third.trunk is second.trunk  # too little lies in the row: it is copied
+
+
+def test_a_dialogue_that_outgrows_its_row_keeps_what_others_share() -> None:
+    pool = StripPool(10_000, 8)
+    first = begin(pool, LONG[:300])
+    compute(pool, first, LONG[:300])
+    second = begin(pool, [*LONG[:200], 5, 5])
+    shared = second.trunk
+    for length in (200 + TAIL + 10, 900):  # its own past moves into one trunk, again and again
+        compute(pool, first, LONG[:length])
+        assert first.trunk is not None
+        assert first.trunk.parent is shared
+        assert pool.tokens == 2 * TAIL + 256 + first.trunk.capacity
+    pool.finish(first)
+    pool.finish(second)
+    # the dialogue goes on, and is then all that there is
+    again = begin(pool, LONG)
+    compute(pool, again, LONG)
+    pool.finish(again)
+    pool.clear()
+    assert pool.tokens == 0
+
+
 def test_running_strips_are_shared_but_not_taken() -> None:
     pool = StripPool(10_000, 8)
     first = begin(pool, FIRST)
@@ -194,6 +231,10 @@ def test_at_random(limit: int) -> None:
         if len(running) > 1:
             assert pool.tokens <= limit
         assert len({strip.row for strip, _ in running}) == len(running)
+    for strip, _ in running:
+        pool.finish(strip)
+    pool.clear()
+    assert pool.tokens == 0
 
 
 @pytest.mark.parametrize(

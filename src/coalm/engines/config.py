@@ -119,7 +119,7 @@ class GenerationConfig(ConfigModel):
 
     max_new_tokens: int = Field(default=1024, ge=1)
     """The answer ends here at the latest."""
-    batch_size: int | None = Field(default=24, ge=1)
+    batch_size: int | None = Field(default=16, ge=1)
     """Answers that the hf engine and a server have under way at once, and dialogues that an
     evaluation has."""
     cache_tokens: int | None = Field(default=None, ge=1)

@@ -37,7 +37,7 @@ class HfEngine(LocalEngine):
         dtype: str = "auto",
         attn_implementation: str | None = None,
         max_length: int | None = None,
-        batch_size: int = 24,
+        batch_size: int = 16,
         cache_tokens: int = 12_288,
         chat_template: str | None = None,
         trust_remote_code: bool = False,

@@ -36,12 +36,24 @@ _LENGTH_DEPENDENT = {"dynamic", "longrope"}
 
 
 class _Branch(NamedTuple):
-    """Neighbours among the singles that grow from one trunk."""
+    """Neighbours among the singles that go through one trunk."""
 
     singles: slice
     trunk: Trunk
-    width: int
-    """Tokens that are read in it."""
+    tokens: list[int]
+    """How many of its tokens each looks at."""
+    column: int
+    """Where their scores begin."""
+
+    @property
+    def width(self) -> int:
+        """Tokens that are read."""
+        return rounded(max(self.tokens))
+
+    @property
+    def columns(self) -> slice:
+        """Where their scores are."""
+        return slice(self.column, self.column + self.width)
 
 
 class _Packed:
@@ -52,8 +64,8 @@ class _Packed:
     """
 
     def __init__(self, strips: Sequence[Strip], counts: Sequence[int]) -> None:
-        def place(at: int) -> tuple[bool, int]:
-            return counts[at] > 1 or strips[at].is_rooting, id(strips[at].trunk)
+        def place(at: int) -> tuple[bool, list[int]]:
+            return counts[at] > 1 or strips[at].is_rooting, _trunk_ids(strips[at].parts)
 
         self.order = sorted(range(len(strips)), key=place)
         """Where each of them was given."""
@@ -77,21 +89,25 @@ class _Packed:
 
     @cached_property
     def branches(self) -> list[_Branch]:
-        """The singles that grow from a trunk, trunk by trunk."""
+        """The singles trunk by trunk, those at the beginning of sequences first."""
+        paths = [strip.parts for strip in self.singles]
         found: list[_Branch] = []
-        first = 0
-        for _, group in itertools.groupby(self.singles, lambda strip: id(strip.trunk)):
-            strips = [*group]
-            here = slice(first, first := first + len(strips))
-            if trunk := strips[0].trunk:
-                width = rounded(max(strip.shared for strip in strips))
-                found.append(_Branch(here, trunk, width))
+        column = 0
+        for level in range(max(map(len, paths), default=0)):
+            first = 0
+            for _, group in itertools.groupby(paths, lambda path: _trunk_ids(path[: level + 1])):
+                some = [*group]
+                here = slice(first, first := first + len(some))
+                if len(some[0]) > level:
+                    tokens = [path[level][1] for path in some]
+                    found.append(_Branch(here, some[0][level][0], tokens, column))
+            column = max(branch.columns.stop for branch in found)
         return found
 
     @cached_property
     def trunk_width(self) -> int:
-        """Most tokens that are read in a trunk."""
-        return max((branch.width for branch in self.branches), default=0)
+        """Columns of scores for tokens in trunks."""
+        return max((branch.columns.stop for branch in self.branches), default=0)
 
     @cached_property
     def own_width(self) -> int:
@@ -100,7 +116,7 @@ class _Packed:
 
     @property
     def width(self) -> int:
-        """Tokens that scores are computed for: those in the trunk, then those in the row."""
+        """Columns of scores: tokens in trunks, then those in rows."""
         return self.trunk_width + self.own_width
 
     @cached_property
@@ -118,22 +134,19 @@ class _Packed:
 
         return self._once(("places", device), make)
 
-    def beyond(self, like: Tensor) -> Tensor:
-        """What singles may look at: 0, or minus infinity beyond their part of trunk and row.
-
-        Its shape is [singles, 1, 1, width].
-        """
+    def mask(self, like: Tensor) -> Tensor:
+        """What singles look at: 0 or minus infinity, [singles, 1, 1, width]."""
 
         def make() -> Tensor:
-            shared = torch.tensor([strip.shared for strip in self.singles], device=like.device)
-            own = torch.tensor([strip.own + 1 for strip in self.singles], device=like.device)
-            place = torch.arange(self.width, device=like.device)
-            in_row = place - self.trunk_width
-            beyond = (in_row < 0) & (place >= shared[:, None]) | (in_row >= own[:, None])
-            mask = torch.zeros(beyond.shape, dtype=like.dtype, device=like.device)
-            return mask.masked_fill_(beyond, -torch.inf)[:, None, None]
+            mask = torch.full((len(self.singles), self.width), -torch.inf, dtype=like.dtype)
+            for branch in self.branches:
+                for row, tokens in zip(mask[branch.singles], branch.tokens, strict=True):
+                    row[branch.column :][:tokens] = 0
+            for row, strip in zip(mask, self.singles, strict=True):
+                row[self.trunk_width :][: strip.own + 1] = 0
+            return mask.to(like.device)[:, None, None]
 
-        return self._once(("beyond", like.device), make)
+        return self._once(("mask", like.device), make)
 
     def causal(
         self, rows: int, columns: int, before: int, window: int | None, like: Tensor
@@ -158,6 +171,10 @@ class _Packed:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+
+def _trunk_ids(path: Sequence[tuple[Trunk, int]]) -> list[int]:
+    return [id(trunk) for trunk, _ in path]
 
 
 def use_packed_attention(model: Any) -> None:
@@ -280,13 +297,15 @@ def _attend_singles(
     keys, values = tails.read_first(layer, packed.highest + 1, packed.own_width)
     queries = query.view(groups, -1, count, size).permute(2, 0, 1, 3)  # [singles, groups, ...]
     scores = query.new_zeros(*queries.shape[:3], packed.width)
-    for here, trunk, width in packed.branches:
-        scores[here, ..., :width] = _score_trunk(queries[here], trunk.read(layer, width)[0])
+    for branch in packed.branches:
+        near, _ = branch.trunk.read(layer, branch.width)
+        scores[branch.singles, ..., branch.columns] = _score_trunk(queries[branch.singles], near)
     scores[..., packed.trunk_width :] = _score_rows(queries, keys, rows)
-    shares = scores.add_(packed.beyond(scores)).softmax(-1)
+    shares = scores.add_(packed.mask(scores)).softmax(-1)
     seen = _see_rows(shares[..., packed.trunk_width :], values, rows)
-    for here, trunk, width in packed.branches:
-        seen[here] += _see_trunk(shares[here, ..., :width], trunk.read(layer, width)[1])
+    for branch in packed.branches:
+        _, near = branch.trunk.read(layer, branch.width)
+        seen[branch.singles] += _see_trunk(shares[branch.singles, ..., branch.columns], near)
     return seen.permute(1, 2, 0, 3).flatten(0, 1)
 
 

@@ -1,10 +1,10 @@
 """Keys and values of token sequences: beginnings that many share, and an end for each.
 
-A `Trunk` holds the beginning of a sequence. It is computed once, kept once, and read by all the
-answers that grow from it, by attention too: once for all of them. What is a sequence's own, the
-end of its prompt and its answer, lies in a row of `Tails`, one block of memory, so that one product
-serves the next tokens of all answers. A `Strip` is both together. `hf_pool` decides what is
-kept and who shares what.
+A `Trunk` holds the beginning of a sequence, or what follows on another trunk. It is computed once,
+kept once, and read by all the answers that grow from it, by attention too: once for all of them.
+What is a sequence's own, the end of its prompt and its answer, lies in a row of `Tails`, one block
+of memory, so that one product serves the next tokens of all answers. A `Strip` is both together.
+`hf_pool` decides what is kept and who shares what.
 """
 
 from __future__ import annotations
@@ -28,15 +28,22 @@ def rounded(tokens: int) -> int:
 
 
 class Trunk:
-    """Keys and values of a token sequence in every layer, on the layers' own devices."""
+    """Keys and values of a token sequence in every layer, on the layers' own devices.
 
-    def __init__(self, capacity: int) -> None:
-        self.ids: list[int] = []
-        """Tokens whose keys and values are here; there may be more to come."""
+    Those of the first `start` tokens lie in `parent`, and in its parents.
+    """
+
+    def __init__(self, capacity: int, parent: Trunk | None = None, start: int = 0) -> None:
+        self.ids: list[int] = parent.ids[:start] if parent else []
+        """Tokens of the whole sequence that are computed; there may be more to come."""
+        self.parent = parent
+        self.start = start
         self.capacity = rounded(capacity)
-        """Tokens that there is memory for."""
+        """Tokens that there is memory for here."""
         self.users = 0
-        """Strips that read it."""
+        """Strips that end in it, and trunks that follow on it."""
+        if parent:
+            parent.users += 1
         self._layers: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -46,7 +53,7 @@ class Trunk:
 
     @torch.inference_mode()
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> None:
-        """Keep keys and values [heads, new, size] of tokens from `start` on.
+        """Keep keys and values [heads, new, size] of tokens from the one at `start` here on.
 
         `ids` has to follow when all layers are written, so that a step that fails leaves no trace.
         """
@@ -56,9 +63,14 @@ class Trunk:
             kept.narrow(1, start, new.shape[1]).copy_(new)
 
     def read(self, layer: int, tokens: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [heads, tokens, size] of the first tokens."""
+        """Keys and values [heads, tokens, size] of the first tokens here."""
         keys, values = self._layers[layer]
         return keys.narrow(1, 0, tokens), values.narrow(1, 0, tokens)
+
+    def leave(self) -> None:
+        """It is dropped: it does not use its parent any more."""
+        if self.parent:
+            self.parent.users -= 1
 
     def _room(self, like: Tensor) -> Tensor:
         # zeros, since what is beyond the tokens may be read: it has to be a number
@@ -139,8 +151,20 @@ class Strip:
         """Tokens in its row."""
         return len(self.ids) - self.shared
 
+    @property
+    def parts(self) -> list[tuple[Trunk, int]]:
+        """The trunks that it goes through, the first one first, and its tokens in each."""
+        found: list[tuple[Trunk, int]] = []
+        trunk, end = self.trunk, self.shared
+        while trunk:
+            found.append((trunk, end - trunk.start))
+            trunk, end = trunk.parent, trunk.start
+        return found[::-1]
+
     def grow_from(self, trunk: Trunk | None, shared: int) -> None:
         """Take the first `shared` tokens from a trunk, and hold nothing else."""
+        while trunk and shared <= trunk.start:
+            trunk = trunk.parent
         if trunk:
             trunk.users += 1
         self.leave()
@@ -155,7 +179,8 @@ class Strip:
 
     def cut(self, tokens: int) -> None:
         """Hold the first `tokens` only."""
-        self.shared = min(self.shared, tokens)
+        if tokens < self.shared:
+            self.grow_from(self.trunk, tokens)
         self.ids = self.ids[:tokens]
 
     def copy(self, other: Strip, tokens: int) -> None:
@@ -167,13 +192,27 @@ class Strip:
         self.ids = other.ids[:tokens]
 
     def root(self, tokens: int) -> None:
-        """Get a trunk of its own, for the first `tokens`: those that are not here come later."""
-        trunk = Trunk(tokens)
+        """Get a trunk of its own, up to token `tokens`: those that are not here come later."""
+        parent, start = branch_point(self.trunk, self.shared, users=1)
+        trunk = Trunk(tokens - start, parent, start)
         layers = self.trunk.layers if self.trunk else self.tails.layers
-        for layer in range(layers if self.ids else 0):
-            trunk.write(layer, 0, *self.read(layer, len(self.ids)))
+        for layer in range(layers if len(self.ids) > start else 0):
+            keys, values = self.read(layer, len(self.ids))
+            trunk.write(layer, 0, keys[:, start:], values[:, start:])
         trunk.ids = self.ids
         self.grow_from(trunk, tokens)
+
+    def split(self, tokens: int) -> None:
+        """Move the first of what lies in its row, up to token `tokens`, to a trunk for others."""
+        trunk = Trunk(tokens - self.shared, self.trunk, self.shared)
+        moved = tokens - self.shared
+        for layer in range(self.tails.layers):
+            keys, values = (part.clone() for part in self.tails.read(layer, self.row, self.own))
+            trunk.write(layer, 0, keys[:, :moved], values[:, :moved])
+            self.tails.write(layer, self.row, 0, keys[:, moved:], values[:, moved:])
+        ids, trunk.ids = self.ids, self.ids[:tokens]
+        self.grow_from(trunk, tokens)
+        self.ids = ids
 
     def stop_rooting(self) -> None:
         """Its trunk will not be computed any further."""
@@ -182,15 +221,17 @@ class Strip:
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Keep keys and values [heads, new, size] of its next tokens, at most `room`."""
         if self.trunk and self.is_rooting:
-            self.trunk.write(layer, len(self.ids), keys, values)
+            self.trunk.write(layer, len(self.ids) - self.trunk.start, keys, values)
         else:
             self.tails.write(layer, self.row, self.own, keys, values)
 
     def read(self, layer: int, tokens: int) -> tuple[Tensor, Tensor]:
         """Keys and values [heads, tokens, size] of its first tokens, also of those just written."""
-        parts: list[tuple[Tensor, Tensor]] = []
-        if self.trunk and self.shared:
-            parts.append(self.trunk.read(layer, min(tokens, self.shared)))
+        parts = [
+            trunk.read(layer, min(here, tokens - trunk.start))
+            for trunk, here in self.parts
+            if tokens > trunk.start
+        ]
         if tokens > self.shared:
             parts.append(self.tails.read(layer, self.row, tokens - self.shared))
         if len(parts) == 1:
@@ -203,6 +244,17 @@ class Strip:
         if self.trunk and self.is_rooting:
             self.trunk.ids += ids
         self.ids += ids
+
+
+def branch_point(trunk: Trunk | None, shared: int, users: int) -> tuple[Trunk | None, int]:
+    """Where a new trunk of a sequence follows on another, and behind how many tokens.
+
+    That is the last trunk that holds more than what the sequence shares of it, or has more than
+    `users`; those after it are the sequence's own past, and the new trunk takes their place.
+    """
+    while trunk and trunk.users <= users and len(trunk.ids) <= shared:
+        trunk, shared, users = trunk.parent, trunk.start, 1
+    return trunk, shared
 
 
 def _block(like: Tensor, rows: int) -> Tensor:

@@ -2,21 +2,25 @@
 
 A running answer has a strip; when it is done the strip stays, as long as there is room, and so do
 trunks that nothing grows from any more. The next prompt that starts with the same tokens begins
-there: a dialogue that goes on takes its old strip over, any other prompt grows from the trunk, and
-copies what it shares of a tail. To copy a token's keys and values takes a CPU about a hundredth of
+there: a dialogue that goes on takes its old strip over, any other prompt grows from the trunk. What
+it shares of a row becomes a trunk for both, or is copied when it is little. To copy a token's keys and values takes a CPU about a hundredth of
 the time to compute them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from coalm.engines.hf_cache import TAIL, Strip, Tails, Trunk, rounded
+from coalm.engines.hf_cache import TAIL, Strip, Tails, Trunk, branch_point, rounded
 
 _OWN = TAIL - 64
 """Tokens of a prompt that may lie in its row, where the answer has to fit as well; one with more
 gets a trunk of its own."""
+
+
+_SPLIT = 128
+"""Tokens in a row from which on it pays to let others read them there."""
 
 
 class _Source(NamedTuple):
@@ -69,9 +73,9 @@ class StripPool:
 
         The last token is never at hand: what comes after it has to be computed.
         """
-        source = self._source(ids)
+        source = self._split(self._source(ids))
         rooted = len(ids) - 1 if len(ids) - source.trunk_tokens > _OWN else 0
-        strip = self._strip_from(source, rounded(rooted))
+        strip = self._strip_from(source, rooted)
         if strip is None:
             return None
         strip.prompt_length = len(ids)
@@ -83,13 +87,30 @@ class StripPool:
         self._running.append(strip)
         return strip
 
-    def _strip_from(self, source: _Source, more: int) -> Strip | None:
-        """A strip that holds what is at hand, with room for `more` tokens of a trunk."""
+    def _split(self, source: _Source) -> _Source:
+        """Make a trunk of what lies in a row so far, when it is long enough to be shared."""
+        kept, shared = source
+        if not isinstance(kept, Strip) or self._goes_on(source):
+            return source
+        moved = shared - kept.shared
+        if moved < _SPLIT or not self._make_room(rounded(moved), kept):
+            return source
+        kept.split(shared)
+        assert kept.trunk
+        self._trunks.append(kept.trunk)
+        return _Source(kept.trunk, shared)
+
+    def _goes_on(self, source: _Source) -> bool:
+        """Whether a dialogue goes on: all that it was asked before is in the prompt."""
+        kept, shared = source
+        return isinstance(kept, Strip) and kept in self._idle and shared >= kept.prompt_length
+
+    def _strip_from(self, source: _Source, rooted: int) -> Strip | None:
+        """A strip that holds what is at hand, with room for a trunk up to token `rooted`."""
         kept, shared = source
         idle = kept if isinstance(kept, Strip) and kept in self._idle else None
-        # a dialogue goes on when all that it was asked before is in the prompt
-        goes_on = idle and shared >= idle.prompt_length
-        if not goes_on and self._make_room(TAIL + more, kept, rows=1):
+        more = _trunk_tokens(source.trunk, source.trunk_tokens, 0, rooted)
+        if not self._goes_on(source) and self._make_room(TAIL + more, kept, rows=1):
             row = min(self._rows)  # low ones: attention reads all up to the highest
             self._rows.remove(row)
             strip = Strip(row, self._tails)
@@ -98,6 +119,7 @@ class StripPool:
             else:
                 strip.grow_from(kept, shared)
             return strip
+        more = _trunk_tokens(source.trunk, source.trunk_tokens, 1, rooted)
         if idle and self._make_room(more, idle):
             self._idle.remove(idle)
             idle.cut(shared)
@@ -109,7 +131,8 @@ class StripPool:
         if strip.room:
             return True
         tokens = len(strip.ids)
-        if not self._make_room(rounded(tokens), strip, alone=len(self._running) == 1):
+        more = _trunk_tokens(strip.trunk, strip.shared, 1, tokens)
+        if not self._make_room(more, strip, alone=len(self._running) == 1):
             return False
         self._root(strip, tokens)
         return True
@@ -117,10 +140,15 @@ class StripPool:
     def _root(self, strip: Strip, tokens: int) -> None:
         old = strip.trunk
         strip.root(tokens)
-        if old and not old.users and old.ids == strip.ids[: len(old.ids)]:
-            self._trunks.remove(old)  # the new trunk holds all of it
+        while old and not old.users and old.ids == strip.ids[: len(old.ids)]:
+            self._drop(old)  # the new trunk holds all of it
+            old = old.parent
         if strip.trunk:
             self._trunks.append(strip.trunk)
+
+    def _drop(self, trunk: Trunk) -> None:
+        trunk.leave()
+        self._trunks.remove(trunk)
 
     def finish(self, strip: Strip) -> None:
         """The answer is done, or put off; the strip stays for prompts that go on from there."""
@@ -154,9 +182,8 @@ class StripPool:
         What is `alone`, as anything is while nothing runs, fits in any case.
         """
         strips = [*self._running, *(strip for strip in self._idle if strip is keep)]
-        trunks = [strip.trunk for strip in strips]
-        trunks.append(keep if isinstance(keep, Trunk) else None)
-        needed = _tokens(strips, {trunk for trunk in trunks if trunk})
+        ends = [*(strip.trunk for strip in strips), keep if isinstance(keep, Trunk) else None]
+        needed = _tokens(strips, {trunk for end in ends for trunk in _path(end)})
         fits = needed + tokens <= self.limit or alone or not self._running
         if not fits or len(strips) + rows > self._tails.rows:
             return False
@@ -168,7 +195,7 @@ class StripPool:
     def _drop_one(self, keep: Strip | Trunk | None) -> bool:
         for trunk in self._trunks:
             if not trunk.users and trunk is not keep:
-                self._trunks.remove(trunk)
+                self._drop(trunk)
                 return True
         for strip in self._idle:
             if strip is not keep:
@@ -192,6 +219,17 @@ def shared_length(a: Sequence[int], b: Sequence[int], beyond: int = 0) -> int:
         else:
             differs = middle
     return same
+
+
+def _path(trunk: Trunk | None) -> Iterator[Trunk]:
+    while trunk:
+        yield trunk
+        trunk = trunk.parent
+
+
+def _trunk_tokens(trunk: Trunk | None, shared: int, users: int, rooted: int) -> int:
+    """Tokens that memory is taken for by a new trunk up to token `rooted`."""
+    return rounded(rooted - branch_point(trunk, shared, users)[1]) if rooted else 0
 
 
 def _tokens(strips: Sequence[Strip], trunks: Iterable[Trunk]) -> int:
