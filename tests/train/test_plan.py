@@ -35,6 +35,7 @@ def config_of(name: str, *overrides: str) -> TrainConfig:
         ("uiuc-convai/CoALM-8B", 8_030_261_248, 41_943_040),
         ("meta-llama/Llama-3.3-70B-Instruct", 70_553_706_496, 207_093_760),
         ("meta-llama/Llama-3.1-405B-Instruct", 405_853_388_800, 623_443_968),
+        ("Qwen/Qwen2.5-1.5B-Instruct", 1_543_714_304, 18_464_768),
     ],
 )
 def test_published_shapes(name: str, parameters: int, lora: int) -> None:

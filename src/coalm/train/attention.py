@@ -4,9 +4,8 @@ Three ways that give the same numbers:
 
 - a mask for every pair of columns, which any model takes that takes a mask at all;
 - a block mask for FlexAttention, which on a GPU skips the blocks in which nothing is seen;
-- chain by chain, where the machine has no GPU: each line of the tree attends to the path it ends,
-  with torch's own kernel. Nothing is computed for pairs that do not see each other, which for a
-  dialogue is most of them.
+- chain by chain, where the machine has no GPU: each line of the tree attends to the path it ends.
+  Nothing is computed for pairs that do not see each other, which for a dialogue is most of them.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ from coalm.train.prefix_tree import Chain, Run
 
 BY_CHAINS = "coalm_chains"
 """Name of our own kernel among those of transformers."""
+_BLOCK = 128
+"""Columns that attend at once; the first of a longer block would look at more keys in vain."""
 _FLEX = "flex_attention"
 _ATTENTION = {"full_attention", "sliding_attention"}
 """Kinds of layers in which a token sees others through attention and through nothing else."""
@@ -144,21 +145,26 @@ def attend_by_chains(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None
 ) -> Tensor:
-    """The last columns of a path to the whole of it, each to those before."""
-    length, path = query.shape[2], key.shape[2]
-    mask = None
-    if length < path:
-        mask = torch.ones(length, path, dtype=torch.bool).tril(path - length)
-    return nn.functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask,
-        is_causal=mask is None,
-        dropout_p=dropout,
-        scale=scaling,
-        enable_gqa=True,
-    )
+    """The last columns of a path to the whole of it, each to those before.
+
+    Query heads that share a key head are folded into the rows of plain products: in bfloat16 a CPU
+    is two to three times faster with them than with torch's fused attention, and as precise as
+    transformers' `eager`.
+    """
+    rows, heads, length, size = query.shape
+    groups, path = key.shape[1:3]
+    keys, values = key.flatten(0, 1), value.flatten(0, 1)
+    query = query * (size**-0.5 if scaling is None else scaling)
+    seen: list[Tensor] = []
+    for first in range(0, length, _BLOCK):
+        own = query[:, :, first : first + _BLOCK]
+        new, end = own.shape[2], path - length + first + own.shape[2]
+        scores = torch.bmm(own.reshape(rows * groups, -1, size), keys[:, :end].transpose(1, 2))
+        later = torch.full((new, new), -torch.inf, dtype=scores.dtype).triu_(1)
+        scores.view(len(keys), -1, new, end)[..., end - new :] += later
+        shares = nn.functional.dropout(scores.softmax(-1), dropout)
+        seen.append(torch.bmm(shares, values[:, :end]).view(rows, heads, new, -1))
+    return torch.cat(seen, dim=2)
 
 
 def _along(path: tuple[Run, ...], tensor: Tensor) -> Tensor:

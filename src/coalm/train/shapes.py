@@ -1,7 +1,8 @@
 """The model a training file names, as a skeleton without weights.
 
 The weights of Llama are behind a form, and so are their configuration files; their shapes are
-public. So a run can be planned before anything has been downloaded.
+public, like that of every other model of our recipes. So a run can be planned before anything has
+been downloaded.
 """
 
 from __future__ import annotations
@@ -38,14 +39,30 @@ _NAME = re.compile(
     r"|uiuc-convai/CoALM-(?P<coalm>\w+?B)",
     re.IGNORECASE,
 )
+_QWEN = re.compile(r"Qwen/Qwen2\.5-1\.5B(?:-Instruct)?", re.IGNORECASE)
+_QWEN_SHAPE = {
+    "vocab_size": 151_936,
+    "hidden_size": 1536,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "intermediate_size": 8960,
+    "max_position_embeddings": 32_768,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+    "dtype": "bfloat16",
+}
+"""As the model card has it (arXiv 2412.15115, table 1): that of a recipe here."""
 
 
 def read_shape(model: ModelConfig) -> PreTrainedConfig:
-    """The configuration of a model: the published shape of a Llama, else the model's own file.
+    """The configuration of a model: a published shape that is known here, else its own file.
 
     Raises:
         TrainError: there is no such model.
     """
+    if _QWEN.fullmatch(model.model_name):
+        return AutoConfig.for_model("qwen2", **_QWEN_SHAPE)
     name = _NAME.fullmatch(model.model_name)
     size = _SIZES.get((name["llama"] or name["coalm"]).upper()) if name else None
     if size is None:
