@@ -151,6 +151,18 @@ def test_what_is_half_computed_can_be_shared() -> None:
     compute(pool, again, LONG)
 
 
+def test_a_trunk_that_was_never_begun_is_not_read() -> None:
+    pool = StripPool(10_000, 8)
+    first = begin(pool, LONG[:300])
+    compute(pool, first, LONG[:300])
+    second = begin(pool, LONG)  # asks for a trunk behind the first one's, and is put off
+    assert second.is_rooting
+    pool.finish(second)
+    assert second.trunk is first.trunk
+    assert [tokens for _, tokens in second.parts] == [300]
+    compute(pool, begin(pool, LONG), LONG)
+
+
 def test_an_answer_that_outgrows_its_row_goes_on() -> None:
     pool = StripPool(10_000, 2)
     assert run(pool, FIRST, LONG) == 0

@@ -82,8 +82,8 @@ def run_many(
     in any order and so finds those among them that go well together; `rollouts` is read as places
     get free, so it may be long or lazy. An `EngineError` stays with the prompt at fault: an engine
     that takes batches is then asked prompt by prompt. A `CoalmError` inside a rollout ends that
-    rollout only. Any other exception is a defect and passes through; who wants to go on even then (the evaluation
-    runner) wraps each rollout and raises a `CoalmError` in its place.
+    rollout only. Any other exception is a defect and passes through; who wants to go on even then
+    (the evaluation runner) wraps each rollout and raises a `CoalmError` in its place.
 
     Whatever ends the run early (Ctrl-C, a defect, a caller that stops reading), every rollout that
     finished before was yielded and every live one is closed.

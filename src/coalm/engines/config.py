@@ -120,8 +120,8 @@ class GenerationConfig(ConfigModel):
     max_new_tokens: int = Field(default=1024, ge=1)
     """The answer ends here at the latest."""
     batch_size: int | None = Field(default=16, ge=1)
-    """Answers that the hf engine and a server have under way at once, and dialogues that an
-    evaluation has."""
+    """Answers that the hf engine and a server have under way at once; an evaluation has as many
+    dialogues under way, twice as many with an engine that chooses among their prompts."""
     cache_tokens: int | None = Field(default=None, ge=1)
     """Tokens whose keys and values the hf engine keeps, running answers included; None is 12288.
     One of Llama 3.1 8B takes 128 KiB in bfloat16, of 70B 320 KiB, of SmolLM2-135M 22.5 KiB."""

@@ -2,10 +2,11 @@
 
 All new tokens lie one after the other in a single row; only attention, which is given to
 transformers under a name of its own, knows where a sequence ends. The sequences that get one token
-each, as answers do, attend all at once: in one product to the ends that are their own, and in one
-for each trunk to the beginning that some of them share. Query heads that share a key head are
-folded into the rows of a product, and the products are plain ones: on a CPU in bfloat16 that takes
-half the time of torch's fused attention, and a tenth of what it takes with repeated keys.
+each, as answers do, attend all at once: in one product to the ends that are their own, in one for
+each trunk to what some of them share, and with one softmax over it all. Query heads that share a
+key head are folded into the rows of a product, and the products are plain ones: on a CPU in
+bfloat16 that takes half the time of torch's fused attention, and a tenth of what it takes with
+repeated keys.
 
 Sizes are rounded up: on a CPU torch makes a program for every size of a product, and keeps a
 thousand of them, which takes more memory than a small model.
@@ -92,16 +93,18 @@ class _Packed:
         """The singles trunk by trunk, those at the beginning of sequences first."""
         paths = [strip.parts for strip in self.singles]
         found: list[_Branch] = []
-        column = 0
+        columns = [0] * len(paths)  # where the scores of each go on
         for level in range(max(map(len, paths), default=0)):
-            first = 0
-            for _, group in itertools.groupby(paths, lambda path: _trunk_ids(path[: level + 1])):
-                some = [*group]
-                here = slice(first, first := first + len(some))
-                if len(some[0]) > level:
-                    tokens = [path[level][1] for path in some]
-                    found.append(_Branch(here, some[0][level][0], tokens, column))
-            column = max(branch.columns.stop for branch in found)
+            keys = [_trunk_ids(path[: level + 1]) for path in paths]
+            for key, group in itertools.groupby(range(len(paths)), keys.__getitem__):
+                if len(key) <= level:
+                    continue
+                places = [*group]
+                here = slice(places[0], places[-1] + 1)
+                trunk, _ = paths[places[0]][level]
+                tokens = [paths[at][level][1] for at in places]
+                found.append(branch := _Branch(here, trunk, tokens, columns[places[0]]))
+                columns[here] = [branch.columns.stop] * len(places)
         return found
 
     @cached_property

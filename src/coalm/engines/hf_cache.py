@@ -216,7 +216,7 @@ class Strip:
 
     def stop_rooting(self) -> None:
         """Its trunk will not be computed any further."""
-        self.shared = min(self.shared, len(self.ids))
+        self.cut(len(self.ids))
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Keep keys and values [heads, new, size] of its next tokens, at most `room`."""

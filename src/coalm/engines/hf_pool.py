@@ -3,8 +3,8 @@
 A running answer has a strip; when it is done the strip stays, as long as there is room, and so do
 trunks that nothing grows from any more. The next prompt that starts with the same tokens begins
 there: a dialogue that goes on takes its old strip over, any other prompt grows from the trunk. What
-it shares of a row becomes a trunk for both, or is copied when it is little. To copy a token's keys and values takes a CPU about a hundredth of
-the time to compute them.
+it shares of a row becomes a trunk for both, or is copied when it is little. To copy a token's keys
+and values takes a CPU about a hundredth of the time to compute them.
 """
 
 from __future__ import annotations
