@@ -43,18 +43,13 @@ class _Branch(NamedTuple):
     trunk: Trunk
     tokens: list[int]
     """How many of its tokens each looks at."""
-    column: int
-    """Where their scores begin."""
+    columns: slice
+    """Where their scores are, one for every token that is read."""
 
     @property
     def width(self) -> int:
         """Tokens that are read."""
-        return rounded(max(self.tokens))
-
-    @property
-    def columns(self) -> slice:
-        """Where their scores are."""
-        return slice(self.column, self.column + self.width)
+        return self.columns.stop - self.columns.start
 
 
 class _Packed:
@@ -65,15 +60,16 @@ class _Packed:
     """
 
     def __init__(self, strips: Sequence[Strip], counts: Sequence[int]) -> None:
-        def place(at: int) -> tuple[bool, list[int]]:
-            return counts[at] > 1 or strips[at].is_rooting, _trunk_ids(strips[at].parts)
-
-        self.order = sorted(range(len(strips)), key=place)
+        places = [
+            (count > 1 or strip.is_rooting, _trunk_ids(strip.parts))
+            for strip, count in zip(strips, counts, strict=True)
+        ]
+        self.order = sorted(range(len(strips)), key=places.__getitem__)
         """Where each of them was given."""
         self.strips = [strips[at] for at in self.order]
         self.counts = [counts[at] for at in self.order]
         """New tokens of each."""
-        self.singles = self.strips[: sum(not place(at)[0] for at in self.order)]
+        self.singles = self.strips[: sum(not has_more for has_more, _ in places)]
         self.layers: set[int] = set()
         """Layers that have attended."""
         self._kept: dict[tuple[Any, ...], Any] = {}
@@ -93,7 +89,7 @@ class _Packed:
         """The singles trunk by trunk, those at the beginning of sequences first."""
         paths = [strip.parts for strip in self.singles]
         found: list[_Branch] = []
-        columns = [0] * len(paths)  # where the scores of each go on
+        ends = [0] * len(paths)  # of each one's columns so far
         for level in range(max(map(len, paths), default=0)):
             keys = [_trunk_ids(path[: level + 1]) for path in paths]
             for key, group in itertools.groupby(range(len(paths)), keys.__getitem__):
@@ -103,8 +99,10 @@ class _Packed:
                 here = slice(places[0], places[-1] + 1)
                 trunk, _ = paths[places[0]][level]
                 tokens = [paths[at][level][1] for at in places]
-                found.append(branch := _Branch(here, trunk, tokens, columns[places[0]]))
-                columns[here] = [branch.columns.stop] * len(places)
+                start = ends[places[0]]
+                end = start + rounded(max(tokens))
+                found.append(_Branch(here, trunk, tokens, slice(start, end)))
+                ends[here] = [end] * len(places)
         return found
 
     @cached_property
@@ -144,7 +142,7 @@ class _Packed:
             mask = torch.full((len(self.singles), self.width), -torch.inf, dtype=like.dtype)
             for branch in self.branches:
                 for row, tokens in zip(mask[branch.singles], branch.tokens, strict=True):
-                    row[branch.column :][:tokens] = 0
+                    row[branch.columns][:tokens] = 0
             for row, strip in zip(mask, self.singles, strict=True):
                 row[self.trunk_width :][: strip.own + 1] = 0
             return mask.to(like.device)[:, None, None]
@@ -300,14 +298,13 @@ def _attend_singles(
     keys, values = tails.read_first(layer, packed.highest + 1, packed.own_width)
     queries = query.view(groups, -1, count, size).permute(2, 0, 1, 3)  # [singles, groups, ...]
     scores = query.new_zeros(*queries.shape[:3], packed.width)
-    for branch in packed.branches:
-        near, _ = branch.trunk.read(layer, branch.width)
+    trunks = [branch.trunk.read(layer, branch.width) for branch in packed.branches]
+    for branch, (near, _) in zip(packed.branches, trunks, strict=True):
         scores[branch.singles, ..., branch.columns] = _score_trunk(queries[branch.singles], near)
     scores[..., packed.trunk_width :] = _score_rows(queries, keys, rows)
     shares = scores.add_(packed.mask(scores)).softmax(-1)
     seen = _see_rows(shares[..., packed.trunk_width :], values, rows)
-    for branch in packed.branches:
-        _, near = branch.trunk.read(layer, branch.width)
+    for branch, (_, near) in zip(packed.branches, trunks, strict=True):
         seen[branch.singles] += _see_trunk(shares[branch.singles, ..., branch.columns], near)
     return seen.permute(1, 2, 0, 3).flatten(0, 1)
 

@@ -17,8 +17,6 @@ from coalm.engines.hf_cache import TAIL, Strip, Tails, Trunk, branch_point, roun
 _OWN = TAIL - 64
 """Tokens of a prompt that may lie in its row, where the answer has to fit as well; one with more
 gets a trunk of its own."""
-
-
 _SPLIT = 128
 """Tokens in a row from which on it pays to let others read them there."""
 
