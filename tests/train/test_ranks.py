@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ Configure = Callable[..., TrainConfig]
 
 # One process loads the packages; its forks are the processes of each run, as torchrun starts them.
 LAUNCH = """
-import json, os, random, signal, sys, time
+import json, os, random, signal, socket, sys, time
 
 import torch
 
@@ -37,12 +36,15 @@ from coalm.train.ranks import joined
 from coalm.train.run import train
 
 torch.set_num_threads(1)
-count, port, kills = map(int, sys.argv[1:4])
+count, kills = map(int, sys.argv[1:3])
 chance = random.Random(kills)
 failed = 0
 
 
-def start(text, port):
+def start(text):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     children = []
     for rank in range(count):
         child = os.fork()
@@ -63,15 +65,30 @@ def start(text, port):
     return children
 
 
+def end(children):
+    # One that fails takes the others with it, as under torchrun.
+    left = set(children)
+    good = True
+    while left:
+        child, status = os.wait()
+        left.discard(child)
+        if status and good:
+            good = False
+            time.sleep(2)  # they may be about to say the same
+            for other in left:
+                os.kill(other, signal.SIGKILL)
+    return good
+
+
 def size(log):
     return log.stat().st_size if log.exists() else 0
 
 
-for text in json.loads(sys.argv[4]):
+for text in json.loads(sys.argv[3]):
     log = TrainConfig.model_validate_json(text).training.output_dir / "log.jsonl"
     for _ in range(kills):
-        before, port = size(log), port + 1
-        children = start(text, port)
+        before = size(log)
+        children = start(text)
         deadline = time.monotonic() + 30
         while size(log) <= before and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -80,8 +97,7 @@ for text in json.loads(sys.argv[4]):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         print(log.read_bytes().count(b"\\n"))
-    port += 1
-    failed += any([os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in start(text, port)])
+    failed += not end(start(text))
 sys.exit(failed)
 """
 
@@ -90,12 +106,9 @@ def launch(
     configs: Sequence[TrainConfig], count: int = 2, kills: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Run each of `configs` in `count` processes, which are killed so often before the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     texts = json.dumps([config.model_dump_json() for config in configs])
     return subprocess.run(
-        [sys.executable, "-c", LAUNCH, *map(str, (count, port, kills)), texts],
+        [sys.executable, "-c", LAUNCH, str(count), str(kills), texts],
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,7 @@ set -euo pipefail
 
 MODEL=${1:?folder or hub name of the model}
 shift
-HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 ADDRESS=$(srun --nodes 1 --ntasks 1 -w "$HEAD" hostname --ip-address | awk '{print $1}')
 echo "serving on $HEAD ($ADDRESS), port 8000"
 

@@ -21,7 +21,7 @@
 set -euo pipefail
 
 RECIPE=configs/train/405b.yaml
-HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 
 srun torchrun \
   --nnodes "$SLURM_NNODES" \
