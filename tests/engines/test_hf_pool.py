@@ -72,6 +72,20 @@ def test_a_dialogue_takes_its_strip_over() -> None:
     assert pool.tokens == 2 * taken
 
 
+def test_a_dialogue_goes_on_in_its_row_though_every_prompt_ends_alike() -> None:
+    pool = StripPool(10_000, 8)
+    ending = [91, 92, 93]  # what is to be done, say
+    run(pool, LONG[:200] + ending, [5, 6])
+    taken = pool.tokens
+    for length in (230, 260):
+        assert run(pool, LONG[:length] + ending, [5, 6]) == length - 30
+        assert pool.tokens == taken
+    # less than three quarters: another dialogue, for which a trunk is split off
+    assert run(pool, LONG[:190] + [7] * 90, [5]) == 190
+    assert pool.tokens == 2 * taken + 192
+    assert pool.shared([*LONG[:260], *ending]) == 262
+
+
 def test_a_long_beginning_is_kept_once() -> None:
     pool = StripPool(10_000, 8)
     first = begin(pool, [*LONG, 1])

@@ -17,6 +17,9 @@ from coalm.engines.hf_cache import TAIL, Strip, Tails, Trunk, branch_point, roun
 _OWN = TAIL - 64
 """Tokens of a prompt that may lie in its row, where the answer has to fit as well; one with more
 gets a trunk of its own."""
+_SAME = 0.75
+"""Part of an idle strip's own prompt, not its trunk's, from which on a prompt is taken to be the
+next of the same dialogue; the rest may be instructions at the end of each."""
 _SPLIT = 128
 """Tokens in a row from which on it pays to let others read them there."""
 
@@ -99,9 +102,11 @@ class StripPool:
         return _Source(kept.trunk, shared)
 
     def _goes_on(self, source: _Source) -> bool:
-        """Whether a dialogue goes on: all that it was asked before is in the prompt."""
+        """Whether a dialogue goes on: most of what it was asked for itself is in the prompt."""
         kept, shared = source
-        return isinstance(kept, Strip) and kept in self._idle and shared >= kept.prompt_length
+        if not isinstance(kept, Strip) or kept not in self._idle:
+            return False
+        return shared - kept.shared >= _SAME * (kept.prompt_length - kept.shared)
 
     def _strip_from(self, source: _Source, rooted: int) -> Strip | None:
         """A strip that holds what is at hand, with room for a trunk up to token `rooted`."""
