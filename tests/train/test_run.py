@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from coalm import jsonl
@@ -86,6 +89,39 @@ def test_an_adapter_is_trained_in_float32_on_a_bfloat16_base(configure: Configur
     weights = load_file(result.folder / "adapter" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     assert len(weights) == 2 * 7 * 2  # two layers of seven linear maps, two matrices each
+
+
+def test_inputs_of_an_adapter_stay_in_bfloat16_and_nothing_differs(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[torch.dtype] = []
+    forward = nn.Linear.forward
+
+    def watched(self: nn.Linear, tokens: Tensor) -> Tensor:
+        given.append(tokens.dtype)
+        return forward(self, tokens)
+
+    monkeypatch.setattr(nn.Linear, "forward", watched)
+    runs = []
+    for name in ("ours", "peft's"):
+        runs.append(
+            train(
+                configure(
+                    "model.torch_dtype_str=bfloat16", f"training.output_dir={tmp_path / name}"
+                )
+            )
+        )
+        assert (torch.float32 in given) == (name == "peft's")
+        given.clear()
+        # peft's own way, as every other trainer has it
+        monkeypatch.setattr(
+            LoraLayer,
+            "cast_input_dtype_enabled",
+            property(lambda _: True, lambda *_: None),
+            raising=False,
+        )
+    ours, same = (load_file(run.folder / "adapter" / "adapter_model.safetensors") for run in runs)
+    assert_close(ours, same, rtol=0, atol=0)
 
 
 def test_training_goes_on_from_an_adapter(configure: Configure, tmp_path: Path) -> None:

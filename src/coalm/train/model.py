@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -128,6 +129,10 @@ def _load(
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if use_peft:
             model = _with_adapter(model, config, checkpoint)
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and dtype == torch.bfloat16:
+            # Autocast has the last word; peft would turn every input to float32 before it does.
+            module.cast_input_dtype_enabled = False
     return model.train()
 
 
