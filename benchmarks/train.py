@@ -56,7 +56,7 @@ proportion of the file."""
 WANTED = {"snips": 5.0, "sgd": 3.0, "mix": 3.5}
 """Times the samples per second of `trl-full` that trees have to reach."""
 PASS, ACCUMULATED, LENGTH = 4, 8, 4096
-TREE = {"snips": (12, 1200), "sgd": (16, 4096), "mix": (16, 4096)}
+TREE = {"snips": (14, 1300), "sgd": (16, 4096), "mix": (16, 4096)}
 """Most samples of a group in a step (`sgd`, `mix`: the default), and tokens of a row of trees:
 little more than the largest tree that a case has."""
 TRL_SAMPLES = {"snips": 48, "sgd": 16, "mix": 16}
