@@ -136,6 +136,9 @@ def test_two_tools_cannot_share_a_name() -> None:
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, None, None),
         ({"oneOf": [{"type": "boolean"}, {"type": "integer"}]}, "7", 7),
         ({"enum": ["a", "b"]}, "b", "b"),
+        # real schemas contradict themselves; whoever wrote the options expects one of them
+        ({"type": "boolean", "enum": ["True", "False", "dontcare"]}, "True", "True"),
+        ({"type": "boolean", "enum": ["True", "False", "dontcare"]}, "dontcare", "dontcare"),
         ({"type": "a kind of ours"}, {"any": "thing"}, {"any": "thing"}),
         ({}, [1], [1]),
     ],
