@@ -84,8 +84,9 @@ def count_calls(name: str, asked: Sequence[Case], answers: Sequence[Completion])
     for call, tools in calls:
         if name == "guided" and not fits(call, tools):
             print(f"does not fit: {call}")
-    print(f"{name:7}{len(calls):7}{read:7} ({read / len(calls):.1%}){good:7}", end="")
-    print(f" ({good / len(calls):.1%}){cut:6}")
+    every = max(1, len(calls))
+    print(f"{name:7}{len(calls):7}{read:7} ({read / every:.1%}){good:7}", end="")
+    print(f" ({good / every:.1%}){cut:6}")
     return good == len(calls)
 
 
