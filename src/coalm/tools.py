@@ -268,8 +268,9 @@ class _MismatchError(Exception):
 
 def _coerce(value: JsonValue, spec: Mapping[str, JsonValue]) -> JsonValue:
     options = spec.get("enum")
-    options = options if isinstance(options, list) else None
-    if options and any(value == one and type(value) is type(one) for one in options):
+    if isinstance(options, list) and any(
+        value == one and type(value) is type(one) for one in options
+    ):
         return value  # also where `type` contradicts: an enum says more
     branches = spec.get("anyOf") or spec.get("oneOf")
     if isinstance(branches, list):
@@ -283,7 +284,7 @@ def _coerce(value: JsonValue, spec: Mapping[str, JsonValue]) -> JsonValue:
         value = [_coerce(item, items) for item in value]
     if isinstance(value, dict) and isinstance(fields := spec.get("properties"), dict):
         value = {k: _coerce_field(v, fields.get(k)) for k, v in value.items()}
-    if options is not None and value not in options:
+    if isinstance(options, list) and value not in options:
         raise _MismatchError(f"must be one of {options!r}, got {value!r}")
     return value
 

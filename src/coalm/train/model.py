@@ -129,10 +129,8 @@ def _load(
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if use_peft:
             model = _with_adapter(model, config, checkpoint)
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and dtype == torch.bfloat16:
-            # Autocast has the last word; peft would turn every input to float32 before it does.
-            module.cast_input_dtype_enabled = False
+            if dtype == torch.bfloat16:
+                _leave_types_to_autocast(model)
     return model.train()
 
 
@@ -258,6 +256,13 @@ def _with_adapter(
     # What the user calls the base; peft notes the folder in this machine's cache.
     adapted.active_peft_config.base_model_name_or_path = config.model.model_name
     return adapted
+
+
+def _leave_types_to_autocast(model: PeftModel) -> None:
+    """Spare the adapter's inputs the way to float32 and back: autocast has the last word anyway."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def lora_config(peft: PeftConfig) -> LoraConfig:
