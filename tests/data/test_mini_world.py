@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from coalm.data.base import Ledger
 from coalm.data.config import WorldConfig
-from coalm.data.mini_world import WorldSource
+from coalm.data.mini_world import WorldSource, _WorldDialogues
+from coalm.data.validate import Validator
 from coalm.formats import get_format
 from coalm.types import Conversation
 from coalm.world.tools import world_toolbox
@@ -38,6 +41,14 @@ def test_observations_are_what_the_tools_return(samples: list[Conversation]) -> 
     assert refused  # a user who is turned down is there, too
 
 
+def test_an_agent_whose_tool_refused_says_no_more_than_it_was_told() -> None:
+    # in dialogue 73 of world 1, somebody asks for a phone number while a booking is refused
+    config = WorldConfig(worlds=(1,), dialogues=74)
+    checked = [Validator(Ledger()).check(s) for s in WorldSource(config, 7).conversations()]
+    assert len(checked) > 700
+    assert not any(checked)
+
+
 def test_the_same_dialogues_every_time_and_others_in_other_worlds() -> None:
     def ids(*worlds: int) -> list[str]:
         config = WorldConfig(worlds=worlds, dialogues=2)
@@ -50,3 +61,49 @@ def test_the_same_dialogues_every_time_and_others_in_other_worlds() -> None:
 
 def test_the_world_of_the_chat_is_not_played() -> None:
     assert 0 not in WorldConfig().worlds
+
+
+def test_a_plain_assistant_has_one_wording_and_asks_for_one_thing() -> None:
+    config = WorldConfig(worlds=(3,), dialogues=30, thoughts="plain", replies="plain")
+    plain = list(WorldSource(config, 7).conversations())
+    assert not any(Validator(Ledger()).check(sample) for sample in plain)
+    varied = WorldConfig(worlds=(3,), dialogues=30)
+
+    def goodbyes(samples: list[Conversation]) -> set[str]:
+        last = [sample.messages[-1] for sample in samples]
+        return {m.content for m in last if m.thought and "goodbye" in m.thought}
+
+    assert len(goodbyes(plain)) == 1
+    assert len(goodbyes(list(WorldSource(varied, 7).conversations()))) > 5
+    last = [sample.messages[-1] for sample in plain]
+    asked = [m for m in last if re.search("I ask for (?!a yes)", m.thought or "")]
+    assert len(asked) > 20
+    for message in asked:
+        assert message.content.count("?") == 1
+        assert not re.search(r"I ask for \w+[, ]", message.thought or "")
+
+
+def test_users_want_as_many_services_as_asked_for() -> None:
+    config = WorldConfig(worlds=(3,), dialogues=6, services=(3,))
+    dialogues = _WorldDialogues(config)
+    shards = dialogues.shards()
+    found = [len(one.services) for shard in shards for one in dialogues.read_shard(shard)]
+    assert set(found) <= {1, 2, 3}  # who gives up on one may have no use for the next
+    assert 3 in found
+
+
+def test_openings_are_what_answers_a_new_wish() -> None:
+    def samples(openings: float) -> dict[str, Conversation]:
+        config = WorldConfig(worlds=(3,), dialogues=30, openings=openings)
+        return {sample.id: sample for sample in WorldSource(config, 7).conversations()}
+
+    whole, some, all_cut = samples(0.0), samples(0.5), samples(1.0)
+    assert all_cut.items() <= some.items() <= whole.items()
+    assert len(all_cut) < len(some) < len(whole)
+    first = [sample for sample in all_cut.values() if "/01/" in sample.id]
+    assert len(first) == 30
+    for sample in all_cut.values():
+        assert sample.messages[-2].role == "user"
+    later = [sample for sample in all_cut.values() if "/01/" not in sample.id]
+    chosen = {call.name for sample in later for call in sample.messages[-1].tool_calls}
+    assert len(chosen) > 5  # after another task, too

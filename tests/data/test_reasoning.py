@@ -110,6 +110,8 @@ def test_every_wording_of_ours_agrees_with_its_act() -> None:
     names = [n for n, v in vars(thoughts).items() if n.isupper() and isinstance(v, tuple)]
     assert before < set(names)
     for name in names:
-        for wording in getattr(thoughts, name):
-            filled = wording.format(function="Find", facts='city "Oslo"', slots="size", count="2")
+        for wording in (*getattr(thoughts, name), thoughts._PLAIN[getattr(thoughts, name)]):
+            filled = wording.format(
+                function="Find", facts='city "Oslo"', state='city: "Oslo"', slots="size", count="2"
+            )
             assert (before_call if name in before else before_reply)(filled) == [], wording

@@ -141,7 +141,10 @@ def test_each_request_is_drawn_one_of_the_formats() -> None:
     assert found == {"json_calls", "python_calls"}
 
 
-@pytest.mark.parametrize(("form", "answer"), [("json_calls", ""), ("python_calls", "None of")])
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [("json_calls", ""), ("python_calls", "None of"), ("system_calls", "None of")],
+)
 def test_where_no_function_fits_nothing_is_called(form: str, answer: str) -> None:
     config = SealToolsConfig.model_validate({"tools": "own+2", "formats": [form], "no_call": 1.0})
     _, usual = read(FIXTURE)

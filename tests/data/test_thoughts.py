@@ -13,6 +13,7 @@ from coalm.data.files import Copy
 from coalm.data.sgd_exchanges import Exchange, read_exchanges
 from coalm.data.sgd_functions import Catalogue
 from coalm.data.sgd_records import Action, SgdFiles
+from coalm.formats.text import write_value
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sgd"
 KEYS = [f"1_{n:05}/1" for n in range(40)]
@@ -164,3 +165,41 @@ def test_the_wording_depends_on_dialogue_and_turn_alone() -> None:
     exchange = EXCHANGES["1_00000/3"]
     assert thoughts.before_call(exchange, "a/1") == thoughts.before_call(exchange, "a/1")
     assert len({thoughts.before_call(exchange, key) for key in KEYS}) == 4
+
+
+def test_plain_thoughts_have_one_wording_and_say_what_is_known_first() -> None:
+    for exchange in EXCHANGES.values():
+        found = {thoughts.before_reply(exchange, key, plain=True) for key in KEYS}
+        if exchange.call:
+            call = {thoughts.before_call(exchange, key, plain=True) for key in KEYS}
+            assert len(call) == 1
+            (thought,) = call
+            assert re.fullmatch(r"(\w+): .*(missing|agreed|else), so I call it( again)?\.", thought)
+            assert thought.startswith(exchange.call.name)
+        assert len(found) == 1
+
+
+def test_plain_thoughts_look_at_every_argument_as_it_was_said() -> None:
+    found = {key: thoughts.before_reply(one, key, plain=True) for key, one in EXCHANGES.items()}
+    calls = {
+        key: thoughts.before_call(one, key, plain=True)
+        for key, one in EXCHANGES.items()
+        if one.call
+    }
+    for key, exchange in EXCHANGES.items():
+        function = exchange.function
+        thought = calls.get(key) or found[key]
+        asks = {"REQUEST", "CONFIRM"} & set(exchange.acts())
+        if function is None or exchange.fault or not (exchange.call or asks):
+            continue
+        state = thought.removeprefix(f"{function.name}: ")
+        named = re.findall(r"(?:^|, )(\w+): ", state)
+        assert set(function.required) <= set(named)
+        assert named == [slot for slot in function.properties if slot in named]
+        if exchange.call:
+            assert ": missing" not in thought
+            said = [exchange.said_of(s, v) for s, v in exchange.call.arguments.items()]
+            assert all(write_value(value) in thought for value in said)
+        elif "REQUEST" in asks:
+            for slot in exchange.values("REQUEST"):
+                assert f"{slot}: missing" in thought or slot not in function.required

@@ -225,16 +225,6 @@ def test_a_second_call_converts_nothing(folder: Path) -> None:
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
 
 
-@pytest.mark.model
-def test_the_short_name_is_the_base_model(folder: Path) -> None:
-    assert gguf.resolve_model("smollm2-135m-instruct") == folder
-
-
-@pytest.mark.parametrize("name", ["HuggingFaceTB/SmolLM2-135M-Instruct", Path("runs/1/merged")])
-def test_other_names_are_passed_on(name: str | Path) -> None:
-    assert gguf.resolve_model(name) == name
-
-
 @pytest.fixture
 def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COALM_HOME", str(tmp_path))

@@ -43,9 +43,14 @@ def test_prompt_and_reply(name: str, golden: Callable[[str, str], None]) -> None
     thought = "One place fits, so I offer it." if name == "react" else None
     reply = Message(role="assistant", thought=thought, content="How about Lille Ø?")
     call = Message(role="assistant", thought=thought, tool_calls=(CALL,))
-    (turn,) = form.render(TALK)
-    parts = [turn.content, form.render_reply(reply), form.render_reply(call)]
+    turns = form.render(TALK)
+    parts = [*(turn.content for turn in turns), form.render_reply(reply), form.render_reply(call)]
     golden(f"formats/{name}.txt", "\n=====\n".join(parts) + "\n")
-    assert turn.role == "user"
     instruction, question = form.render_alpaca(TALK)
-    assert f"{instruction}\n\n{question}" == turn.content
+    if name == "system_calls":  # every message is a turn
+        assert [turn.role for turn in turns] == [message.role for message in TALK.messages]
+        assert turns[0].content == instruction
+        assert all(turn.content in question for turn in turns[1:])
+    else:
+        assert [turn.role for turn in turns] == ["user"]
+        assert f"{instruction}\n\n{question}" == turns[0].content

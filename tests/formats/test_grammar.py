@@ -44,7 +44,7 @@ TOOLS = (
         anything={"type": "weird"},
     ),
 )
-FORMATS = ("react", "dst", "json_calls", "python_calls")
+FORMATS = ("react", "dst", "json_calls", "python_calls", "system_calls")
 PLAIN = tuple(schema for schema in TOOLS if schema.name != "Book.it")
 
 

@@ -143,7 +143,7 @@ def test_a_broken_call_is_not_rendered(name: str) -> None:
         get_format(name).render_reply(broken)
 
 
-@pytest.mark.parametrize("name", ["dst", "json_calls", "python_calls"])
+@pytest.mark.parametrize("name", ["dst", "json_calls", "python_calls", "system_calls"])
 def test_a_thought_needs_react(name: str) -> None:
     with pytest.raises(FormatError, match=f"{name} has no place for a thought: 'hm'"):
         get_format(name).render_reply(Message(role="assistant", thought="hm"))

@@ -28,6 +28,7 @@ def prompt(name: str, tool_text: str | None) -> str:
         ("react", "1. find_song"),
         ("json_calls", '[{"name": "find_song"}]'),
         ("python_calls", '[{"name": "find_song"}]'),
+        ("system_calls", "[{'name': 'find_song'}]"),
     ],
 )
 def test_functions_can_be_shown_by_name_alone(name: str, line: str) -> None:
@@ -46,5 +47,5 @@ def test_a_dialogue_state_always_lists_the_slots() -> None:
 def test_functions_can_be_shown_by_signature() -> None:
     assert "1. find_song(genre?)" in prompt("react", "signatures").splitlines()
     assert "Kind of music" not in prompt("react", "signatures")
-    for name in ("json_calls", "python_calls"):
+    for name in ("json_calls", "python_calls", "system_calls"):
         assert prompt(name, "signatures") == prompt(name, "full")

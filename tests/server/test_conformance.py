@@ -194,6 +194,13 @@ def test_tool_choice_none_offers_no_tool(scripted: Any) -> None:
     assert "Search by city" not in asked(served)
 
 
+def test_tools_are_shown_as_the_model_learned_to_read_them(scripted: Any) -> None:
+    served = scripted(["System: Hi"], tool_text="signatures")
+    create(served)
+    assert "1. FindRestaurants(city, " in asked(served)
+    assert "Search by city" not in asked(served)
+
+
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "Now"}}])
 def test_calls_that_must_be_made_need_an_engine_that_guides(scripted: Any, choice: Any) -> None:
     with pytest.raises(openai.BadRequestError, match="tool_choice: needs an engine that guides"):

@@ -42,9 +42,8 @@ WAYS: list[dict[str, Any]] = [
     {"max_tokens": 24, "tools": TOOLS},
     {"max_tokens": 36, "tools": TOOLS, "tool_choice": "required"},
     {"max_tokens": 7, "tools": TOOLS, "tool_choice": "required"},
-    {"max_tokens": 16, "temperature": 1.2, "seed": 4},
 ]
-CASES = list(product(SAID, WAYS))
+DRAWN: dict[str, Any] = {"max_tokens": 16, "temperature": 1.2, "seed": 4}
 
 
 def ask(served: Any, said: str, **request: Any) -> Any:
@@ -98,11 +97,23 @@ def small(serving: Any, smollm2: Path) -> Iterator[Any]:
 
 @pytest.mark.model
 def test_streamed_and_whole_answers_are_the_same(small: Any, joined: Any, unstreamed: Any) -> None:
+    cases = list(product(SAID, WAYS))
     with ThreadPoolExecutor(8) as pool:
-        whole = [pool.submit(ask, small, said, **way) for said, way in CASES]
-        parts = [pool.submit(streamed, small, joined, said, **way) for said, way in CASES]
-        for case, one, other in zip(CASES, whole, parts, strict=True):
+        whole = [pool.submit(ask, small, said, **way) for said, way in cases]
+        parts = [pool.submit(streamed, small, joined, said, **way) for said, way in cases]
+        for case, one, other in zip(cases, whole, parts, strict=True):
             assert other.result() == unstreamed(one.result()), case
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("said", SAID)
+def test_drawn_answers_are_the_same_streamed_and_whole(
+    small: Any, joined: Any, unstreamed: Any, said: str
+) -> None:
+    # One at a time, and with the prompt read before: a draw can fall on the border of two tokens,
+    # which moves by the rounding of float32 with what else is computed.
+    ask(small, said, **DRAWN)
+    assert streamed(small, joined, said, **DRAWN) == unstreamed(ask(small, said, **DRAWN))
 
 
 @pytest.mark.model

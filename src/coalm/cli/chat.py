@@ -30,6 +30,15 @@ class Format(StrEnum):
     react = "react"
     json_calls = "json_calls"
     python_calls = "python_calls"
+    system_calls = "system_calls"
+
+
+class ToolText(StrEnum):
+    """How a prompt shows the tools on offer."""
+
+    full = "full"
+    signatures = "signatures"
+    names = "names"
 
 
 ConfigOption = Annotated[
@@ -54,10 +63,20 @@ McpOption = Annotated[
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the model reads and answers.")]
+ToolTextOption = Annotated[
+    ToolText | None,
+    typer.Option(
+        help="How the model reads the tools; else as signatures, which are short, if it is "
+        "coalm-135m, and in full if it is another."
+    ),
+]
 PromptsOption = Annotated[
     Path | None, typer.Option(help="Text file with the instruction, in place of the built-in one.")
 ]
-SystemOption = Annotated[str | None, typer.Option(help="First words for the model: who it is.")]
+SystemOption = Annotated[
+    str | None,
+    typer.Option(help="First words for the model; else, with --world, what day it is there."),
+]
 SessionOption = Annotated[
     Path | None,
     typer.Option(help="File that keeps the conversation (.jsonl); opened again if it is there."),
@@ -90,6 +109,7 @@ def chat(
     tools: ToolsOption = None,
     mcp: McpOption = None,
     prompt_format: FormatOption = Format.react,
+    tool_text: ToolTextOption = None,
     prompts: PromptsOption = None,
     system: SystemOption = None,
     session: SessionOption = None,
@@ -101,16 +121,28 @@ def chat(
 ) -> None:
     """Talk with a model that thinks and calls tools.
 
-    The model is --model, or the one of the inference file -c; keys of that file can be set after
-    the options: generation.temperature=0.7. Input may come from a pipe, one line per turn.
+    The model is --model, or the one of the inference file -c, or else coalm-135m, which comes with
+    coalm. Keys of an inference file can be set after the options: generation.temperature=0.7. Input
+    may come from a pipe, one line per turn.
     """
     from coalm.agent.react import Limits
     from coalm.cli.screen import Screen
     from coalm.cli.talk import Opening, load_infer_config, replay_talk, start_talk
 
+    if world and system is None:
+        from coalm.world.rules import TODAY_TEXT
+
+        system = TODAY_TEXT
     screen = Screen()
     limits = Limits(max_steps=max_steps, max_seconds=max_seconds, max_tokens=max_tokens)
-    opening = Opening(prompt_format.value, prompts, system, session, limits)
+    opening = Opening(
+        prompt_format.value,
+        prompts,
+        system,
+        session,
+        limits,
+        tool_text=tool_text.value if tool_text else None,
+    )
     words = [f"model.model_name={json.dumps(model)}"] if model else []
     words += [f"model.adapter_model={json.dumps(str(adapter))}"] if adapter else []
     words += context.args

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from coalm import __version__
-from coalm.cli.fetch import state_of, state_of_base_model
+from coalm.cli.fetch import state_of, state_of_model
 
 _PACKAGES = ("torch", "transformers", "peft", "safetensors", "gguf", "pydantic", "vllm")
 
@@ -26,7 +26,7 @@ def env() -> None:
 
 def _rows() -> Iterator[tuple[str, str]]:
     from coalm import assets
-    from coalm.engines.gguf import BASE_MODEL
+    from coalm.engines.named import NAMED
 
     yield "coalm", __version__
     yield "python", f"{platform.python_version()} ({platform.platform()})"
@@ -39,7 +39,8 @@ def _rows() -> Iterator[tuple[str, str]]:
     yield "COALM_DATA", os.environ.get("COALM_DATA") or "not set"
     for name in assets.ASSETS:
         yield name, state_of(name)
-    yield BASE_MODEL, state_of_base_model()
+    for name in NAMED:
+        yield name, state_of_model(name)
 
 
 def _version(package: str) -> str:

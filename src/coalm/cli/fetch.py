@@ -15,20 +15,20 @@ def fetch(
         list[str] | None, typer.Argument(help="Assets to get; none lists them all.", metavar="NAME")
     ] = None,
 ) -> None:
-    """Get data sets and the base model, each file checked; without a name, list what there is."""
+    """Get data sets and models, each file checked; without a name, list what there is."""
     from coalm import assets
-    from coalm.engines.gguf import BASE_MODEL, base_model
+    from coalm.engines.named import NAMED
 
     if not names:
         _print_table()
         return
-    known = [*assets.ASSETS, BASE_MODEL]
+    known = [*assets.ASSETS, *NAMED]
     for name in names:
         if name not in known:
             raise AssetError(f"{name!r} is nothing to fetch; there are: {', '.join(known)}")
     for name in names:
-        if name == BASE_MODEL:
-            typer.echo(f"{name}: ready in {base_model()}")
+        if name in NAMED:
+            typer.echo(f"{name}: ready in {NAMED[name].make()}")
         else:
             _fetch_asset(name)
 
@@ -61,11 +61,14 @@ def state_of(name: str) -> str:
     return f"{amount} in {found.place}"
 
 
-def state_of_base_model() -> str:
-    """In a few words, whether the base model is converted."""
-    from coalm.engines.gguf import find_base_model
+def state_of_model(name: str) -> str:
+    """In a few words, whether a model of a short name is made."""
+    from coalm.engines.named import NAMED
 
-    return "all in cache" if find_base_model() else "made on first use"
+    try:
+        return "all in cache" if NAMED[name].find() else "made on first use"
+    except AssetError as e:
+        return str(e)
 
 
 def _print_table() -> None:
@@ -73,13 +76,14 @@ def _print_table() -> None:
     from rich.table import Table
 
     from coalm import assets
-    from coalm.engines.gguf import BASE_MODEL
+    from coalm.engines.named import NAMED
 
     columns = ("name", "what", "MB", "files")
     table = Table(*columns, box=None, padding=(0, 1, 0, 0), header_style="bold")
     for asset in assets.ASSETS.values():
         table.add_row(asset.name, asset.about, f"{asset.megabytes:g}", state_of(asset.name))
-    table.add_row(BASE_MODEL, "the wheel's model, converted", "542", state_of_base_model())
+    for name, model in NAMED.items():
+        table.add_row(name, model.about, "542", state_of_model(name))
     Console(highlight=False).print(table)
     typer.echo(f"COALM_DATA = {os.environ.get('COALM_DATA') or 'not set'}")
     typer.echo(f"cache      = {assets.home()}")

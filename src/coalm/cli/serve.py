@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coalm.cli.chat import Format, FormatOption, PromptsOption, TrustOption
+from coalm.cli.chat import Format, FormatOption, PromptsOption, ToolTextOption, TrustOption
 
 if TYPE_CHECKING:
     from coalm.engines.config import InferConfig
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def serve(
     context: typer.Context,
     config: Annotated[
-        Path, typer.Option("--config", "-c", help="Inference file (YAML, Oumi's keys).")
-    ],
+        Path | None, typer.Option("--config", "-c", help="Inference file (YAML, Oumi's keys).")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     name: Annotated[
@@ -43,15 +43,18 @@ def serve(
     ] = 300.0,
     max_mib: Annotated[float, typer.Option(min=0.001, help="Size of a request, in MiB.")] = 4.0,
     prompt_format: FormatOption = Format.react,
+    tool_text: ToolTextOption = None,
     prompts: PromptsOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Serve a model to everything that speaks OpenAI's protocol, and the page at /.
 
-    Keys of the file can be set after the options: generation.batch_size=32 (answers at once).
-    Ctrl-C ends the server when the answers under way are complete; a second one ends it at once.
+    The model is that of the inference file -c, or else coalm-135m, which comes with coalm. Keys of
+    the file can be set after the options: generation.batch_size=32 (answers at once). Ctrl-C ends
+    the server when the answers under way are complete; a second one ends it at once.
     """
     from coalm.cli.talk import load_infer_config
+    from coalm.engines.named import usual_tool_text
     from coalm.formats import get_format
     from coalm.server.settings import ServerSettings
 
@@ -59,6 +62,7 @@ def serve(
     settings = ServerSettings(
         model=name or loaded.model.model_name,
         prompt_format=get_format(prompt_format.value, prompts),
+        tool_text=tool_text.value if tool_text else usual_tool_text(loaded.model.model_name),
         params=loaded.generation.sampling(),
         can_guide=_can_guide(loaded),
         guided=loaded.generation.guided,

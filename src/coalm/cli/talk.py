@@ -17,8 +17,10 @@ from coalm.cli.screen import Screen
 from coalm.config import load_config
 from coalm.engines import load_engine
 from coalm.engines.config import InferConfig
-from coalm.errors import CoalmError, ConfigError, DataError
+from coalm.engines.named import SHIPPED_MODEL, usual_tool_text
+from coalm.errors import CoalmError, DataError
 from coalm.formats import get_format
+from coalm.formats.tool_text import TOOL_TEXT, ToolText, tool_text_meta
 from coalm.tools import Toolbox
 from coalm.types import Conversation, Message
 
@@ -173,7 +175,8 @@ class Talk:
 
     def _reset(self) -> None:
         system = tuple(m for m in self.conversation.messages if m.role == "system")
-        self._open(Conversation(id=self.conversation.id, messages=system))
+        meta = {k: v for k, v in self.conversation.meta.items() if k == TOOL_TEXT}
+        self._open(Conversation(id=self.conversation.id, messages=system, meta=meta))
         kept = f"; {self.path} keeps the old one" if self.path else ""
         self.path = None
         self.screen.note(f"(new conversation, not saved{kept}; what tools have done stays done)")
@@ -195,16 +198,19 @@ class Opening(NamedTuple):
     session: Path | None = None
     """Session file; the conversation goes on if it is there."""
     limits: Limits = LIMITS
+    tool_text: ToolText | None = None
+    """How a new conversation shows its tools, see `coalm.formats.tool_text`; None is what the model
+    is used to."""
 
 
 def load_infer_config(path: Path | None, overrides: list[str], trust: bool) -> InferConfig:
-    """The inference configuration; its warnings go to stderr.
+    """The inference configuration, with coalm's own model if it names none; warnings go to stderr.
 
     Raises:
-        ConfigError: there is no model, or the file or an override cannot be used.
+        ConfigError: the file or an override cannot be used.
     """
     if path is None and not any("model_name" in word for word in overrides):
-        raise ConfigError("no model; give --model PATH, or an inference file with -c FILE")
+        overrides = [f"model.model_name={SHIPPED_MODEL}", *overrides]
     loaded = load_config(InferConfig, path, overrides, trust_remote_code=trust)
     for warning in loaded.warnings:
         typer.echo(f"coalm: warning: {one_line(warning)}", err=True)
@@ -217,7 +223,7 @@ def start_talk(screen: Screen, config: InferConfig, toolbox: Toolbox, opening: O
     Raises:
         CoalmError: a file or the model cannot be used, or an answer failed with nobody there.
     """
-    conversation = _open_conversation(opening)
+    conversation = _open_conversation(opening, config.model.model_name)
     with _session(screen, config, toolbox, opening, conversation) as session:
         talk = Talk(screen, session, opening.session)
         screen.note(f"{config.model.model_name}, {len(toolbox.schemas)} tools; /help for commands")
@@ -279,9 +285,10 @@ def _session(
         )
 
 
-def _open_conversation(opening: Opening) -> Conversation:
+def _open_conversation(opening: Opening, model: str) -> Conversation:
     if opening.session and opening.session.exists():
         return load_session(opening.session)
     name = opening.session.stem if opening.session else "chat"
     system = (Message(role="system", content=opening.system),) if opening.system else ()
-    return Conversation(id=name, messages=system)
+    tool_text = opening.tool_text or usual_tool_text(model)
+    return Conversation(id=name, messages=system, meta=tool_text_meta(tool_text))

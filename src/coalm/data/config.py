@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from coalm.config import ConfigModel
+from coalm.formats.tool_text import ToolText
 
 SourceName = Literal[
     "snips",
@@ -23,7 +24,6 @@ SourceName = Literal[
 Shape = Literal["conversations", "alpaca", "messages", "parquet"]
 """What a row of a file looks like."""
 Output = Literal["alpaca", "messages", "parquet"]
-ToolText = Literal["full", "signatures", "names"]
 TeacherMode = Literal["thoughts", "turns"]
 
 
@@ -74,6 +74,14 @@ class SnipsConfig(OfferConfig):
     """Intents on offer; a sentence's own is the one it has."""
 
 
+class ThoughtsConfig(ConfigModel):
+    """A source whose thoughts coalm writes."""
+
+    thoughts: Literal["varied", "plain"] = "varied"
+    """`varied`: several wordings for each situation. `plain`: one, and what is known comes before
+    what follows from it, which a small model learns from fewer samples."""
+
+
 class SgdFilesConfig(OfferConfig):
     """What the two readers of Schema-Guided Dialogue share."""
 
@@ -88,7 +96,7 @@ class SgdFilesConfig(OfferConfig):
     """Functions on offer; a dialogue's own are all of its services."""
 
 
-class SgdConfig(SgdFilesConfig):
+class SgdConfig(SgdFilesConfig, ThoughtsConfig):
     """SGD dialogues as ReAct turns."""
 
     samples: Literal["natural", "two_a_turn"] = "natural"
@@ -111,7 +119,7 @@ class SgdStatesConfig(SgdFilesConfig):
     """SGD's states after every turn of the user; `tools` counts domains here."""
 
 
-class WorldConfig(OfferConfig):
+class WorldConfig(OfferConfig, ThoughtsConfig):
     """Dialogues of the mini world, played anew."""
 
     tools: str = "all"
@@ -121,6 +129,14 @@ class WorldConfig(OfferConfig):
     takes place in the world of seed 0."""
     dialogues: int = Field(default=100, ge=1)
     """In each of these worlds."""
+    replies: Literal["varied", "plain"] = "varied"
+    """`plain`: the assistant asks for one thing at a time, only for what is required, and says
+    everything in one way, so that a small model has fewer words to learn."""
+    services: tuple[int, ...] = Field(default=(1, 1, 1, 2, 2, 3), min_length=1)
+    """How many services a user wants; one of these."""
+    openings: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the dialogues of which only those samples are taken in which the user has just
+    asked for something: there a function is chosen, and most of them are short."""
 
 
 class HammerConfig(OfferConfig):
@@ -166,7 +182,7 @@ class SealToolsConfig(OfferConfig):
         "dev",
     )
     """Files to read. The tests are for who does not evaluate on Seal-Tools."""
-    formats: tuple[Literal["json_calls", "python_calls"], ...] = Field(
+    formats: tuple[Literal["json_calls", "python_calls", "system_calls"], ...] = Field(
         default=("json_calls",), min_length=1
     )
     """How calls are written; each request is drawn one of these."""

@@ -18,7 +18,7 @@ from coalm.data.spool import Spool
 from coalm.data.validate import Validator
 from coalm.errors import FormatError
 from coalm.formats.text import write_json
-from coalm.formats.tool_text import TOOL_TEXT
+from coalm.formats.tool_text import tool_text_meta
 from coalm.types import Conversation
 
 BETWEEN = "\x1e"
@@ -117,8 +117,8 @@ class Intake:
     ) -> Iterator[tuple[Split, Conversation]]:
         """The sample as often as its source's weight says, with the split that it falls into."""
         tool_text = self._config.settings(source).tool_text or self._config.tool_text
-        if tool_text != "full":
-            meta = {**conversation.meta, TOOL_TEXT: tool_text}
+        if shown := tool_text_meta(tool_text):
+            meta = {**conversation.meta, **shown}
             conversation = conversation.model_copy(update={"meta": meta})
         split = self._split(conversation)
         settings = self._config.settings(source)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from coalm.data.base import Ledger, Shard
+from coalm.data.base import Ledger, Shard, chance
 from coalm.data.config import WorldConfig
 from coalm.data.sgd import ReactSource
 from coalm.data.sgd_records import Dialogue, Service
@@ -24,8 +24,6 @@ from coalm.world.schema import services, sgd_schema
 from coalm.world.tools import world_database, world_toolbox
 
 _SERVICES = TypeAdapter(list[Service])
-_COUNTS = (1, 1, 1, 2, 2, 3)
-"""How many services a user wants; one of these."""
 
 
 class _WorldDialogues:
@@ -43,6 +41,8 @@ class _WorldDialogues:
         self.services: Mapping[str, Service] = {one.service_name: one for one in found}
         self._seeds = config.worlds
         self._count = config.dialogues
+        self._counts = config.services
+        self._plain = config.replies == "plain"
 
     def shards(self) -> Iterator[Shard]:
         for seed in self._seeds:
@@ -54,9 +54,9 @@ class _WorldDialogues:
         maker = GoalMaker(database)
         for number in range(self._count):
             rng = random.Random(f"{seed}/train/{number}")
-            names = rng.sample([*self.services], rng.choice(_COUNTS))
+            names = rng.sample([*self.services], rng.choice(self._counts))
             goal = maker.draw(rng, f"{seed}/{number:05}", names)
-            played: Any = play(goal, database.copy(), rng)
+            played: Any = play(goal, database.copy(), rng, plain=self._plain)
             self.ledger.counts["dialogues"] += 1
             yield Dialogue.model_validate(played)
 
@@ -69,8 +69,23 @@ class WorldSource(ReactSource):
     def __init__(self, config: WorldConfig, seed: int) -> None:
         """Play the dialogues of `config`; `seed` chooses the distractors, where there are any."""
         super().__init__(_WorldDialogues(config), config, seed)
+        self._plain = config.thoughts == "plain"
+        self._openings = config.openings
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
+        """All samples, or those that answer a new wish."""
+        samples = self._answered(dialogue)
+        if chance("openings", dialogue.dialogue_id) >= self._openings:
+            yield from samples
+            return
+        asked = {self._place(dialogue, turn) for turn in _wishes(dialogue)}
+        for conversation in samples:
+            place = conversation.id.rpartition("/")[0]
+            if place in asked:
+                asked.remove(place)
+                yield conversation
+
+    def _answered(self, dialogue: Dialogue) -> Iterator[Conversation]:
         """The samples with the results that the tools give, in place of those that SGD writes."""
         toolbox = world_toolbox(int(dialogue.dialogue_id.partition("/")[0]))
         shown: list[Message] = []
@@ -83,6 +98,13 @@ class WorldSource(ReactSource):
                 for message in conversation.messages
             )
             yield conversation.model_copy(update={"messages": messages})
+
+
+def _wishes(dialogue: Dialogue) -> Iterator[int]:
+    """The assistant's turns that answer a user who has just asked for something."""
+    for number, turn in enumerate(dialogue.turns):
+        if any(a.act == "INFORM_INTENT" for frame in turn.frames for a in frame.actions):
+            yield number + 1
 
 
 def _calls(conversation: Conversation) -> list[ToolCall]:

@@ -32,8 +32,8 @@ from coalm.types import Conversation, Message, ToolCall, ToolSchema
 _FOLDER = r"(?:Seal-Tools_Dataset/)?"
 _TOOLS = re.compile(rf"{_FOLDER}tool\.jsonl")
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-_NONE = {"json_calls": "", "python_calls": "None of the functions on offer can do this."}
-"""The answer where nothing fits, in each format."""
+_NONE = "None of the functions on offer can do this."
+"""The answer where nothing fits; in JSON there is an empty list for it."""
 _RESULT = re.compile(r"API_call_\d+")
 
 
@@ -134,7 +134,9 @@ class SealToolsSource:
         answer, tools = Message(role="assistant", tool_calls=calls), self._offer(row)
         if chance(self._seed, "no call", row.id) < self._no_call:
             tools = tuple(tool for tool in tools if tool.name not in {call.name for call in calls})
-            answer = Message(role="assistant", content=_NONE[prompt_format])
+            answer = Message(
+                role="assistant", content="" if prompt_format == "json_calls" else _NONE
+            )
             self.ledger.counts["requests without a call"] += 1
         yield sample(
             f"sealtools/{row.id}",

@@ -135,6 +135,8 @@ class ReactSource(DialogueSource):
 
     _result_rows: int | None = None
     _two_a_turn = False
+    _plain = False
+    """Thoughts have one wording each."""
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
         offer = self._catalogue.offer(dialogue)
@@ -147,11 +149,11 @@ class ReactSource(DialogueSource):
             said += [item for item in exchange.said() if item not in said]
             if exchange.call and not (fault and fault.part == "call"):
                 self.ledger.counts["calls"] += 1
-                thought = thoughts.before_call(exchange, key)
+                thought = thoughts.before_call(exchange, key, plain=self._plain)
                 call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
                 yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer, said)
                 history += [call, exchange.observation]
-            thought = thoughts.before_reply(exchange, key)
+            thought = thoughts.before_reply(exchange, key, plain=self._plain)
             if not thought:
                 fault = fault or Fault("reply", "turn without a thought", str(exchange.acts()))
             if fault:
@@ -218,6 +220,7 @@ class SgdSource(ReactSource):
         super().__init__(SgdDialogues(copy, config), config, seed)
         self._result_rows = config.result_rows
         self._two_a_turn = config.samples == "two_a_turn"
+        self._plain = config.thoughts == "plain"
 
 
 class SgdCallsSource(DialogueSource):

@@ -75,6 +75,10 @@ class Exchange:
         """How the user said an argument of the call, see `Said.words`; None if as it is."""
         return self._words(slot, self.parameters[slot])
 
+    def said_of(self, slot: str, value: JsonValue) -> JsonValue:
+        """The user's words for a value, or the value itself where there are none."""
+        return self._words(slot, str(value)) or value
+
     def _words(self, slot: str, value: str) -> str | None:
         """The last words for a value; None when it was said itself or the user never gave it."""
         forms = self.forms.get(slot)

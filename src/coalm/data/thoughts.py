@@ -2,7 +2,12 @@
 
 A thought names the function and the slots and values that the step rests on, in a line or two, and
 agrees with what follows: a call, or a reply with certain acts. Every situation has several
-wordings; which one is taken depends on the dialogue and the turn alone.
+wordings; which one is taken depends on the dialogue and the turn alone. Plain thoughts have one
+wording each, which puts what is known before what follows from it: a small model looks at every
+argument, in the function's order and as it was said, before it has to decide, and has fewer words
+to learn::
+
+    BookRoom: hotel_name: "Elm Inn", city: missing, check_in_date: "next Monday". I ask for city.
 """
 
 from __future__ import annotations
@@ -117,6 +122,31 @@ _GOODBYE = (
     "There is nothing left to do but to say goodbye.",
 )
 
+_PLAIN = {
+    _CONFIRMED: "{function}: {state}. The user agreed, so I call it.",
+    _AGAIN: "{function}: {state}. The user wants something else, so I call it again.",
+    _KNOWN: "{function}: {state}. Nothing is missing, so I call it.",
+    _BARE: "{function}: nothing is missing, so I call it.",
+    _OTHERWISE: "{function} failed. The result has {facts} instead, so I say so and offer that.",
+    _FAILED_OTHERWISE: "{function} failed. The result has {facts} instead, so I say so.",
+    _NOTHING: "{function} failed. There is no result, so I say so.",
+    _FAILED: "{function} failed, so I say so.",
+    _SUCCESS: "{function} succeeded, so I tell the user.",
+    _FOUND_ONE: "{function} found one result: {facts}. I offer that.",
+    _FOUND_MANY: "{function} found {count} results: {facts}. I say how many and offer that.",
+    _FOUND: "{function} found {facts}. I tell the user.",
+    _ALSO: "Asked for: {facts}. I tell the user.",
+    _ASK: "{function}: {state}. I ask for {slots}.",
+    _ASK_MORE: "{function}: {state}. I ask for {slots}.",
+    _CONFIRM: "{function}: {state}. It changes something, so I ask for a yes.",
+    _ANSWER: "Asked for: {facts}, from an earlier result. I tell the user.",
+    _ANSWER_SAID: "Asked for: {facts}, as said before. I tell the user.",
+    _NEXT: "Another result: {facts}. I offer that.",
+    _SUGGEST: "The user likes it. {function} comes next, so I suggest it.",
+    _MORE: "Nothing is left to do, so I ask what else there is.",
+    _GOODBYE: "The user needs nothing more, so I say goodbye.",
+}
+
 _ACTS_WITH_CALL = frozenset(
     {"OFFER", "INFORM", "INFORM_COUNT", "NOTIFY_SUCCESS", "NOTIFY_FAILURE", "REQ_MORE"}
 )
@@ -124,16 +154,17 @@ _ACTS_WITHOUT_CALL = frozenset(
     {"REQUEST", "CONFIRM", "INFORM", "OFFER", "OFFER_INTENT", "REQ_MORE", "GOODBYE"}
 )
 
-_Part = tuple[Sequence[str], dict[str, str]]
+_Part = tuple[tuple[str, ...], dict[str, str]]
 """Wordings, and the names that they are filled with."""
 
 
-def before_call(exchange: Exchange, key: str) -> str:
+def before_call(exchange: Exchange, key: str, *, plain: bool = False) -> str:
     """Why the call is made now: which function, and what is known for it.
 
     Args:
         exchange: one with a call.
         key: names dialogue and turn; decides the wording.
+        plain: the one plain wording instead.
     """
     facts = _joined([_argument(exchange, slot) for slot in exchange.parameters])
     if not facts:
@@ -144,21 +175,27 @@ def before_call(exchange: Exchange, key: str) -> str:
         wordings = _AGAIN
     else:
         wordings = _KNOWN
-    return pick(wordings, key, "before").format(function=_function(exchange), facts=facts)
+    wording = _wording(wordings, plain, key, "before")
+    state = _state(exchange, exchange.call.arguments if exchange.call else {})
+    return wording.format(function=_function(exchange), facts=facts, state=state)
 
 
-def before_reply(exchange: Exchange, key: str) -> str:
+def before_reply(exchange: Exchange, key: str, *, plain: bool = False) -> str:
     """What the result, or the lack of a need for a call, means for the reply.
 
-    Empty when there is no wording for what the system does.
+    Empty when there is no wording for what the system does. Arguments as of `before_call`.
     """
     if not set(exchange.acts()) <= (_ACTS_WITH_CALL if exchange.call else _ACTS_WITHOUT_CALL):
         return ""
     parts = _after_call(exchange) if exchange.call else _without_call(exchange)
     return " ".join(
-        pick(wordings, key, number).format(**names)
+        _wording(wordings, plain, key, number).format(**names)
         for number, (wordings, names) in enumerate(parts)
     )
+
+
+def _wording(wordings: tuple[str, ...], plain: bool, *parts: object) -> str:
+    return _PLAIN[wordings] if plain else pick(wordings, *parts)
 
 
 def _after_call(exchange: Exchange) -> Iterator[_Part]:
@@ -201,8 +238,12 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
     if "REQUEST" in acts:
         yield _request(exchange)
     if "CONFIRM" in acts:
-        details = {slot: [value] for slot, value in exchange.details().items()}
-        yield _CONFIRM, {"function": function, "facts": _facts(details)}
+        details = exchange.details()
+        facts = _facts({slot: [value] for slot, value in details.items()})
+        yield (
+            _CONFIRM,
+            {"function": function, "facts": facts, "state": _state(exchange, details)},
+        )
     if "INFORM" in acts:
         said = _offered(exchange, "INFORM")
         seen = any(row.get(slot) in said[slot] for slot in said for row in exchange.earlier)
@@ -221,8 +262,12 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
 
 def _request(exchange: Exchange) -> _Part:
     asked = list(exchange.values("REQUEST"))
-    names = {"function": _function(exchange), "slots": _joined(asked)}
     known = exchange.known()
+    names = {
+        "function": _function(exchange),
+        "slots": _joined(asked),
+        "state": _state(exchange, known),
+    }
     if not known:
         return _ASK, names
     return _ASK_MORE, {**names, "facts": _facts({slot: [value] for slot, value in known.items()})}
@@ -242,6 +287,18 @@ def _argument(exchange: Exchange, slot: str) -> str:
     fact = f"{slot} {write_value(value)}"
     words = exchange.words(slot)
     return f"{fact} (said as {write_value(words)})" if words else fact
+
+
+def _state(exchange: Exchange, values: Mapping[str, JsonValue]) -> str:
+    """`city: "San Jose", date: missing`: what is known of the function's arguments, as said."""
+    if exchange.function is None:
+        return ""
+    known = {
+        slot: write_value(exchange.said_of(slot, values[slot])) if slot in values else "missing"
+        for slot in exchange.function.properties
+        if slot in values or slot in exchange.function.required
+    }
+    return ", ".join(f"{slot}: {value}" for slot, value in known.items())
 
 
 def _facts(values: Mapping[str, Sequence[JsonValue]]) -> str:

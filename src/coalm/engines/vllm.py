@@ -24,8 +24,8 @@ from coalm.chat_template import load_tokenizer, stop_token
 from coalm.engines.answers import Answer
 from coalm.engines.base import Completion, Usage
 from coalm.engines.config import InferConfig, VllmConfig
-from coalm.engines.gguf import resolve_model
 from coalm.engines.local import Asked, LocalEngine
+from coalm.engines.named import resolve_model
 from coalm.engines.stops import find_stop
 from coalm.engines.streams import Piece, abandoned
 from coalm.engines.token_text import GrowingText, decode

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from coalm import __version__, jsonl
 from coalm.config import load_config
+from coalm.engines.named import weights_checksum
 from coalm.errors import DataError, EvalError
 from coalm.evals.base import SampleResult, Task
 from coalm.evals.config import EvalConfig, TaskName
@@ -47,7 +48,8 @@ class RunInfo(BaseModel):
     task: dict[str, JsonValue]
     """Name, version, format and data checksums."""
     weights: dict[str, str]
-    """Directory of model and adapter to a fingerprint of the weight files in it."""
+    """Directory of model and adapter to a fingerprint of the weight files in it; name of a model
+    that comes with coalm to their checksum."""
     samples: int
     """How many samples the whole run has."""
     environment: dict[str, str]
@@ -89,11 +91,15 @@ def describe(config: EvalConfig, task: Task, samples: int) -> RunInfo:
     Raises:
         AssetError, DataError: the data of the task is missing or damaged.
     """
-    places = filter(None, (config.model.model_name, config.model.adapter_model))
+    model = config.model.model_name
+    places = filter(None, (model, config.model.adapter_model))
+    weights = {place: _fingerprint(Path(place)) for place in places if Path(place).is_dir()}
+    if checksum := weights_checksum(model):
+        weights[model] = checksum
     return RunInfo(
         settings=describe_settings(config),
         task={"name": task.name, "version": task.version, **task.provenance()},
-        weights={place: _fingerprint(Path(place)) for place in places if Path(place).is_dir()},
+        weights=weights,
         samples=samples,
         environment=_environment(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -17,6 +17,7 @@ FORMATS = {
     "dst": "coalm.formats.dst.DstFormat",
     "json_calls": "coalm.formats.json_calls.JsonCallsFormat",
     "python_calls": "coalm.formats.python_calls.PythonCallsFormat",
+    "system_calls": "coalm.formats.system_calls.SystemCallsFormat",
 }
 
 

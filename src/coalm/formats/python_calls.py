@@ -53,7 +53,8 @@ class PythonCallsFormat:
             {"context": turn.context, "tools": json_list(conversation)}
         )
         return AlpacaPrompt(
-            instruction, "\n".join(_line(message) for message in (*turn.history, *turn.current))
+            instruction,
+            "\n".join(spoken_line(message) for message in (*turn.history, *turn.current)),
         )
 
     def render_reply(self, message: Message) -> str:
@@ -108,11 +109,16 @@ class PythonCallsFormat:
         return json_alone(schema)
 
 
-def _line(message: Message) -> str:
-    if message.role == "tool":
-        return f"Result: {message.content.strip()}"
-    if message.role == "user":
-        return f"User: {message.content.strip()}"
-    said = [message.content.strip()] if message.content else []
-    calls = [f"[{write_calls(message.tool_calls)}]"] if message.tool_calls else []
-    return f"Assistant: {' '.join(said + calls)}"
+_SPEAKERS = {"tool": "Result", "user": "User", "assistant": "Assistant"}
+
+
+def spoken_line(message: Message) -> str:
+    """A message of a dialogue that is written as lines."""
+    return f"{_SPEAKERS[message.role]}: {spoken(message)}"
+
+
+def spoken(message: Message) -> str:
+    """A message as a model has said or read it."""
+    said = message.content.strip()
+    calls = f"[{write_calls(message.tool_calls)}]" if message.tool_calls else ""
+    return " ".join(filter(None, (said, calls)))

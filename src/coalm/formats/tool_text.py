@@ -6,6 +6,8 @@ A conversation whose `meta` has `"tool_text": "names"` shows the bare names of i
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import JsonValue
 
 from coalm.formats.text import write_json, write_value
@@ -14,6 +16,12 @@ from coalm.types import Conversation, ToolSchema
 
 TOOL_TEXT = "tool_text"
 """Key of `Conversation.meta`: `names`, `signatures`, or `full` as without it."""
+ToolText = Literal["full", "signatures", "names"]
+
+
+def tool_text_meta(tool_text: ToolText) -> dict[str, JsonValue]:
+    """What `Conversation.meta` says of a way to show tools."""
+    return {} if tool_text == "full" else {TOOL_TEXT: tool_text}
 
 
 def names_only(conversation: Conversation) -> bool:

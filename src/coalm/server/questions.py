@@ -13,6 +13,7 @@ from coalm.errors import DataError, FormatError
 from coalm.formats.base import PromptFormat
 from coalm.formats.grammar import MOST_CALLS
 from coalm.formats.reader import PlainReader, Reader
+from coalm.formats.tool_text import tool_text_meta
 from coalm.server.faults import RefusedError
 from coalm.server.protocol import (
     ChatRequest,
@@ -49,7 +50,7 @@ def chat_question(request: ChatRequest, settings: ServerSettings) -> Question:
     most_calls = 1 if request.parallel_tool_calls is False else MOST_CALLS
     if isinstance(request.tool_choice, NamedTool):
         most_calls = 1
-    conversation = _conversation(request)
+    conversation = _conversation(request, settings)
     offered = () if request.tool_choice == "none" else conversation.tools
     conversation = conversation.model_copy(update={"tools": offered})
     grammar = _grammar(request, conversation.tools, most_calls, settings)
@@ -111,13 +112,14 @@ def _check_tools(request: ChatRequest) -> None:
         raise RefusedError(text, "tool_choice")
 
 
-def _conversation(request: ChatRequest) -> Conversation:
+def _conversation(request: ChatRequest, settings: ServerSettings) -> Conversation:
     row = {"messages": request.messages, "tools": request.tools}
     try:
-        return read_conversation(row, "request")
+        conversation = read_conversation(row, "request")
     except DataError as e:
         text = str(e)
         raise RefusedError(text, "tools" if text.startswith("tools") else "messages") from e
+    return conversation.model_copy(update={"meta": tool_text_meta(settings.tool_text)})
 
 
 def _check_text(prompt: Prompt) -> None:

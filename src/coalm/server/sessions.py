@@ -25,7 +25,7 @@ from coalm.server.faults import RefusedError, described
 from coalm.tools import Toolbox
 from coalm.types import ToolCall, ToolSchema
 from coalm.world.database import Database
-from coalm.world.rules import TODAY
+from coalm.world.rules import TODAY_TEXT
 from coalm.world.tools import world_database, world_toolbox
 
 MOST_SESSIONS = 64
@@ -115,7 +115,7 @@ class Worlds:
                 self._worlds.popitem(last=False)
         return Opened(
             id=name,
-            system=f"Today is {TODAY:%A}, {TODAY}.",
+            system=TODAY_TEXT,
             tools=list(world.toolbox.schemas),
             tables=_tables(database),
         )

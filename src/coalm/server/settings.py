@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from coalm.engines.base import SamplingParams
 from coalm.formats import PromptFormat, get_format
+from coalm.formats.tool_text import ToolText
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class ServerSettings:
     """Name under which the model is asked for."""
     prompt_format: PromptFormat = field(default_factory=lambda: get_format("react"))
     """How the model reads and answers."""
+    tool_text: ToolText = "full"
+    """How it reads its tools."""
     params: SamplingParams = field(default_factory=lambda: SamplingParams(max_new_tokens=1024))
     """What holds where a request says nothing."""
     can_guide: bool = False

@@ -17,7 +17,7 @@ _LICENSES = {
     r"(meta-llama/(Meta-)?Llama-3\.1-|uiuc-convai/CoALM-(8|405)B)": "llama3.1",
     r"meta-llama/Llama-3\.2-": "llama3.2",
     r"(meta-llama/Llama-3\.3-|uiuc-convai/CoALM-70B)": "llama3.3",
-    r"(HuggingFaceTB/)?SmolLM2-": "apache-2.0",
+    r"(HuggingFaceTB/)?SmolLM2-|coalm-135m$": "apache-2.0",
     r"Qwen/Qwen2\.5-(0\.5|1\.5|7|14|32)B": "apache-2.0",
     r"Qwen/Qwen3-": "apache-2.0",
 }

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from coalm import jsonl
 from coalm.chat_template import load_tokenizer
-from coalm.engines.gguf import resolve_model
+from coalm.engines.named import resolve_model
 from coalm.errors import CoalmError, ConfigError, FormatError
 from coalm.train.config import TrainConfig
 from coalm.train.dataset import Dropped, read_chat, read_labels, read_samples

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from pathlib import Path
 
-from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from coalm.chat_template import load_tokenizer
-from coalm.engines.gguf import resolve_model
+from coalm.engines.adapters import merge_adapter
+from coalm.engines.named import resolve_model
 from coalm.errors import TrainError
 from coalm.train.folder import ADAPTER, MODEL
 
@@ -78,10 +77,7 @@ def _merged(base: str | Path, adapter: Path, trust_remote_code: bool) -> PreTrai
             base, dtype="auto", trust_remote_code=trust_remote_code
         )
         stored = model.dtype
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # as in `load_model`
-            adapted = PeftModel.from_pretrained(model.float(), str(adapter))
-        merged = adapted.merge_and_unload(safe_merge=True)
+        merged = merge_adapter(model.float(), adapter, safe=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         reason = str(e).strip().partition("\n")[0]
         raise TrainError(

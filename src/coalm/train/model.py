@@ -28,7 +28,8 @@ from transformers import (
 from transformers.integrations.liger import apply_liger_kernel
 
 from coalm.engines.config import ModelConfig
-from coalm.engines.gguf import resolve_model
+from coalm.engines.hf_dtype import fast_dtype
+from coalm.engines.named import resolve_model
 from coalm.errors import ConfigError, MissingExtraError, TrainError
 from coalm.train.config import PeftConfig, TrainConfig
 from coalm.train.ranks import ALONE, Ranks, whole
@@ -205,6 +206,8 @@ def _compute_type(model: ModelConfig, path: str | Path) -> torch.dtype:
     name = model.torch_dtype_str
     stored = read_model_config(model).dtype if name == "auto" else name
     dtype = getattr(torch, stored) if isinstance(stored, str) else stored or torch.float32
+    if name == "auto" and fast_dtype() == torch.float32:
+        return torch.float32  # a CPU that emulates bfloat16 takes several times as long
     if dtype == torch.float16:
         raise ConfigError(
             f"model.torch_dtype_str: {path} would be trained in float16, whose gradients vanish; "

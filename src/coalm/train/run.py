@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from coalm import jsonl
 from coalm.chat_template import load_tokenizer
 from coalm.engines.config import ModelConfig
-from coalm.engines.gguf import resolve_model
+from coalm.engines.named import resolve_model
 from coalm.errors import ConfigError, MissingExtraError, TrainError
 from coalm.heap import keep_heap_small
 from coalm.train.card import write_model_card

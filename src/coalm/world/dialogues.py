@@ -26,15 +26,19 @@ _TRIES = 3
 """So often a user has a booking changed before giving up."""
 
 
-def play(goal: Goal, database: Database, rng: random.Random) -> dict[str, JsonValue]:
+def play(
+    goal: Goal, database: Database, rng: random.Random, *, plain: bool = False
+) -> dict[str, JsonValue]:
     """The dialogue in which a user pursues the goal, as SGD writes it.
 
     Args:
         goal: Drawn for a database with the same rows.
         database: Is booked in; give every dialogue a copy of its own.
         rng: Decides how things are said and who says how much.
+        plain: The assistant asks for one thing at a time, only for what is required, and has one
+            wording for each situation. The user speaks as ever.
     """
-    script = _Script(database, rng)
+    script = _Script(database, rng, plain)
     script.run(goal)
     turns: list[JsonValue] = [*script.scene.turns]
     names: list[JsonValue] = [*script.scene.trackers]
@@ -44,11 +48,12 @@ def play(goal: Goal, database: Database, rng: random.Random) -> dict[str, JsonVa
 class _Script:
     """One dialogue while it is being played."""
 
-    def __init__(self, database: Database, rng: random.Random) -> None:
+    def __init__(self, database: Database, rng: random.Random, plain: bool) -> None:
         self.scene = Scene(world_toolbox(database=database))
         self._database = database
         self._rng = rng
-        self._speech = Speech(rng)
+        self._plain = plain
+        self._speech = Speech(rng, plain=plain)
         self._service: Service
         self._given: dict[str, str] = {}
         """What the goal says."""
@@ -124,17 +129,16 @@ class _Script:
         """The assistant asks until it knows all required slots, and perhaps for one more."""
         intent = self._service.intents[name]
         while missing := [slot for slot in intent.required if slot not in self._tracker.values]:
-            asked = missing[: self._rng.choice((1, 1, 2))]
+            asked = missing[: 1 if self._plain else self._rng.choice((1, 1, 2))]
             news = {s: v for s, v in self._news(name).items() if s not in asked}
             self._ask(asked, self._volunteered(name, news) if self._rng.random() < 0.3 else [])
         known = self._tracker.values.keys()
         optional = [s for s in intent.optional if s in self._service.any.keys() - known]
-        if optional and self._rng.random() < 0.3:
+        if optional and not self._plain and self._rng.random() < 0.3:
             self._ask([self._rng.choice(optional)], [])
 
     def _ask(self, slots: Sequence[str], more: Sequence[Line]) -> None:
-        lead = self._speech.maybe(self._speech.replies("lead"), 0.35)
-        self.scene.system(*lead, *(self._speech.asks(slot) for slot in slots))
+        self.scene.system(*self._speech.lead(), *(self._speech.asks(slot) for slot in slots))
         told = [self._speech.tells(slot, self._wishes.get(slot, DONTCARE)) for slot in slots]
         self.scene.user(*told, *more)
 
@@ -155,7 +159,7 @@ class _Script:
         """Offer the results one by one; None: the user asked for a new search instead."""
         intent, rows = self._service.intents[name], call.results
         line = self._speech.assistant("OFFER", intent.offer, rows[0])
-        counted = self._speech.maybe(self._speech.counts(len(rows)), 0.5)
+        counted = self._speech.counts(len(rows))
         self.scene.system(*(counted if len(rows) > 1 else []), line, call=call)
         wanted = self._wanted(rows)
         for row, following in pairwise(rows[: wanted + 1]):
@@ -217,8 +221,7 @@ class _Script:
         while True:
             values = {**intent.optional, **self._tracker.values}
             summary = self._speech.assistant("CONFIRM", intent.confirm, values)
-            lead = self._speech.maybe(self._speech.replies("lead"), 0.35)
-            self.scene.system(*lead, summary)
+            self.scene.system(*self._speech.lead(), summary)
             wrong = {s: v for s, v in self._news(name).items() if values[s] != v}
             if not wrong and wavers:
                 wrong, wavers = self._change(name), False
@@ -242,21 +245,21 @@ class _Script:
             row = call.results[0]
             act, wordings = ("OFFER", intent.instead) if call.failed else ("INFORM", intent.done)
             line = self._speech.assistant(act, wordings, row)
-            said = {action.slot for action in line.actions}
-            answers = [self._speech.answers(s, row) for s in asked if s in row.keys() - said]
             outcome = Action("NOTIFY_FAILURE" if call.failed else "NOTIFY_SUCCESS")
             line = line._replace(actions=(outcome, *line.actions))
             if not call.failed:
+                unsaid = row.keys() - {action.slot for action in line.actions}
+                answers = [self._speech.answers(slot, row) for slot in asked if slot in unsaid]
                 self.scene.system(line, *answers, call=call)
                 self._wonder(row, line, 0.25, asked)
                 return row
-            self.scene.system(*answers, line, call=call)
+            # what was asked has to wait: a tool that fails says what else there is, and no more
+            self.scene.system(line, call=call)
             if self._rng.random() < 0.25:
                 self.scene.user(self._speech.says("refuse_offer", Action("NEGATE")))
                 self.scene.system(self._more())
                 return None
             self.scene.user(self._speech.says("accept_offer", Action("AFFIRM")))
-            asked = ()
 
     def _change(self, name: str) -> dict[str, str]:
         """A new wish for one thing that the user is free to change, such as the time."""

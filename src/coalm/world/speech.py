@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from coalm.world.scene import Action, Line
 from coalm.world.schema import DONTCARE, Service, Wordings
@@ -13,13 +14,23 @@ _SMALL = 0.08
 """Share of users who type without capitals."""
 
 
+class _First(random.Random):
+    """Chooses the first of everything."""
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+
 class Speech:
     """Words for one dialogue, whose user keeps to one way of typing."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, plain: bool = False) -> None:
+        """Draw words with `rng`; a plain assistant always has the same for the same situation."""
         self.service: Service
         """What is being talked about; set it before anyone speaks."""
         self._rng = rng
+        self._plain = plain
+        self._replies = _First() if plain else rng
         self._small = rng.random() < _SMALL
 
     # -- the user
@@ -48,27 +59,33 @@ class Speech:
 
     def assistant(self, act: str, wordings: Wordings, values: Mapping[str, str]) -> Line:
         """One of the assistant's wordings; each value in it is an `act`."""
-        wording = self._rng.choice(wordings)
+        wording = self._replies.choice(wordings)
         return _line(
-            self.service, act, fill(wording, self.service.slots, values, self._rng, "system")
+            self.service, act, fill(wording, self.service.slots, values, self._replies, "system")
         )
 
     def replies(self, kind: str, *actions: Action) -> Line:
         """What the assistant says whatever the service is (`more`, `goodbye`, ...)."""
-        return Line(self.service.name, common(kind, self._rng), actions)
+        return Line(self.service.name, common(kind, self._replies), actions)
 
     def asks(self, slot: str) -> Line:
         """The assistant asks for a value."""
-        phrase = fill(
-            self._one_of(self.service.ask[slot]), self.service.slots, {}, self._rng, "system"
-        )
+        wording = self._replies.choice(by_value(self.service.ask[slot], ""))
+        phrase = fill(wording, self.service.slots, {}, self._replies, "system")
         return Line(self.service.name, phrase, (Action("REQUEST", slot),))
 
-    def counts(self, number: int) -> Line:
-        """The assistant says how many results there are."""
+    def lead(self) -> list[Line]:
+        """A word now and then before the assistant asks; a plain one has none."""
+        return [] if self._plain else self.maybe(self.replies("lead"), 0.35)
+
+    def counts(self, number: int) -> list[Line]:
+        """The assistant says, now and then, how many results there are; a plain one never."""
+        if self._plain:
+            return []
         count = str(number)
         phrase = common("count", self._rng, {"count": count})
-        return Line(self.service.name, phrase, (Action("INFORM_COUNT", "count", count, count),))
+        action = Action("INFORM_COUNT", "count", count, count)
+        return self.maybe(Line(self.service.name, phrase, (action,)), 0.5)
 
     def answers(self, slot: str, row: Mapping[str, str]) -> Line:
         """The assistant gives a slot of a result."""

@@ -23,7 +23,7 @@ _OPERATORS = (
 
 def _pattern(strings: str, operators: str) -> re.Pattern[str]:
     return re.compile(
-        rf"""(?P<blank>\s+|//[^\n]*|/\*.*?\*/)
+        rf"""(?P<blank>\s+|//[^\n]*)
         |(?P<string>{strings})
         |(?P<number>{_NUMBER})
         |(?P<word>{_WORD})
@@ -63,7 +63,12 @@ def tokenize(source: str, pattern: re.Pattern[str], *, regexes: bool = False) ->
     """
     tokens: list[Token] = []
     at, after_newline = 0, False
+    last = source.rfind("*/")  # known once, so that comments without an end cost no search each
     while at < len(source):
+        if source.startswith("/*", at) and at + 2 <= last:
+            start, at = at, source.index("*/", at + 2) + 2
+            after_newline = after_newline or "\n" in source[start:at]
+            continue
         found = None
         if regexes and source[at] == "/" and not _ends_operand(tokens):
             found = _REGEX.match(source, at)

@@ -57,7 +57,7 @@ class BfclConfig(ConfigModel):
     """Categories, or the parts `non_live`, `live`, `multi_turn` and `exec`."""
     style: Literal["prompt", "calls"] = "prompt"
     """`prompt`: the official text of prompt models; `calls`: one of coalm's own formats."""
-    format: Literal["json_calls", "python_calls", "react"] = "json_calls"
+    format: Literal["json_calls", "python_calls", "system_calls", "react"] = "json_calls"
     """The prompt format of the style `calls`."""
     instructions: Path | None = None
     """Instruction text for the style `calls`, in place of coalm's own."""

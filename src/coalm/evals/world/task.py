@@ -23,7 +23,7 @@ from coalm.evals.world.score import DONE, KINDS, judge
 from coalm.evals.world.steps import read_dialogue
 from coalm.evals.world.user import ScriptedUser
 from coalm.formats import get_format
-from coalm.formats.tool_text import TOOL_TEXT
+from coalm.formats.tool_text import ToolText, tool_text_meta
 from coalm.types import Conversation, Message
 from coalm.world.rules import TODAY_TEXT
 from coalm.world.tools import world_toolbox
@@ -50,9 +50,9 @@ class WorldConfig(ConfigModel):
     """Another number, other errands."""
     world: int = 0
     """Seed of the world; 0 is that of the chat. Training plays in others."""
-    format: Literal["react", "json_calls", "python_calls"] = "react"
+    format: Literal["react", "json_calls", "python_calls", "system_calls"] = "react"
     """How the agent reads and answers."""
-    tool_text: Literal["full", "signatures", "names"] = "full"
+    tool_text: ToolText = "full"
     """How the functions are shown, as in `coalm data build`."""
     instructions: Path | None = None
     """Instruction text in place of the format's own."""
@@ -160,9 +160,7 @@ class World:
             conversation=Conversation(
                 id=errand.id,
                 messages=(Message(role="system", content=TODAY_TEXT),),
-                meta={}
-                if self._config.tool_text == "full"
-                else {TOOL_TEXT: self._config.tool_text},
+                meta=tool_text_meta(self._config.tool_text),
             ),
             target=errand.model_dump(mode="json"),
         )

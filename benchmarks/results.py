@@ -1,0 +1,115 @@
+"""The tables of `results/`: train, measure on every benchmark, put side by side.
+
+Usage:
+    python benchmarks/results.py model        # the base model and coalm-135m, free and guided
+    python benchmarks/results.py ablations    # one budget of samples: all parts, all but one
+    python benchmarks/results.py model --task world --run guided
+
+Ablations are trained with configs/data/coalm_135m.yaml and configs/train/coalm_135m.yaml. Every
+step is a `coalm` command, printed before it runs, and goes on where it was stopped. Data sets,
+adapters and runs stay in `runs/results/`. `results/` gets the report of each task, and of each run
+settings, versions, checksums and figures, but no row, because rows hold the benchmarks' texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+os.chdir(Path(__file__).parents[1])  # so that what is written down names no folder above
+RUNS, RESULTS = Path("runs/results"), Path("results")
+TASKS: Mapping[str, Sequence[str]] = {
+    "world": ("generation.batch_size=16",),
+    "apibank": ("--limit=200", "generation.batch_size=16"),
+    "bfcl": ("--limit=200", "generation.batch_size=16"),
+    "multiwoz": ("--limit=20", "multiwoz.states=prompt", "multiwoz.history=spoken"),
+}
+"""What each benchmark is asked with, beside its file in configs/eval."""
+OWN_FORM = {"apibank": "apibank.form=original", "bfcl": "bfcl.style=calls"}
+"""coalm's form of the calls, in place of the benchmark's own, which cannot be guided."""
+ANSWER = "generation.max_new_tokens=256"
+BASE, TUNED = "--model=smollm2-135m-instruct", "--model=coalm-135m"
+PARTS = {
+    "TOD": ("snips", "sgd_states"),
+    "LA": ("sealtools", "sgd_calls"),
+    "CRA": ("sgd", "world"),
+}
+"""The sources of each skill."""
+BUDGET = ("training.max_steps=40", "training.save_steps=20")
+"""Of an ablation: so many steps of 16 samples."""
+
+
+def run(*words: str | Path) -> None:
+    """Run a `coalm` command; a failure ends everything."""
+    print(f"$ coalm {shlex.join(map(str, words))}", flush=True)
+    subprocess.run([sys.executable, "-m", "coalm", *map(str, words)], check=True)
+
+
+def measure(table: str, task: str, runs: Mapping[str, Sequence[str]], asked: Sequence[str]) -> None:
+    """Measure the runs that are asked for, and report all that are there, to `results/`."""
+    for name, words in runs.items():
+        folder, kept = RUNS / table / task / name, RESULTS / table / task / name
+        if asked and name not in asked:
+            continue
+        config = f"configs/eval/{task}.yaml"
+        run("eval", "run", "-c", config, *TASKS[task], ANSWER, *words, "--out", folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        for file in ("run.json", "metrics.json"):
+            shutil.copy(folder / file, kept / file)
+    there = [RUNS / table / task / name for name in runs]
+    there = [folder for folder in there if (folder / "metrics.json").exists()]
+    run("eval", "report", *there, "--out", RESULTS / table / task)
+
+
+def train(name: str, left_out: Sequence[str]) -> Path:
+    """The adapter of an ablation, trained on all sources but some."""
+    data, folder = RUNS / "data" / name, RUNS / "trained" / name
+    sources = [one for part in PARTS.values() for one in part if one not in left_out]
+    if not (data / "manifest.json").exists():
+        chosen = f"sources=[{', '.join(sources)}]"
+        run("data", "build", "-c", "configs/data/coalm_135m.yaml", chosen, f"output_dir={data}")
+    if not (folder / "adapter").exists():
+        paths = [
+            f"data.{split}.datasets.0.dataset_path={data / split}.jsonl"
+            for split in ("train", "validation")
+        ]
+        place = f"training.output_dir={folder}"
+        run("train", "-c", "configs/train/coalm_135m.yaml", *BUDGET, *paths, place)
+    return folder / "adapter"
+
+
+def model(task: str) -> dict[str, Sequence[str]]:
+    """The base model and coalm-135m; guided calls beside free ones of the same form."""
+    runs = {"base": (BASE,), "coalm-135m": (TUNED,)}
+    form = (OWN_FORM[task],) if task in OWN_FORM else ()
+    free = {"own-form": (TUNED, *form)} if form else {}
+    return {**runs, **free, "guided": (TUNED, *form, "generation.guided=true")}
+
+
+def ablations(_: str) -> dict[str, Sequence[str]]:
+    """The whole mix and the mix without each part, all with the same number of samples."""
+    parts = {"all": (), **{f"without-{part}": sources for part, sources in PARTS.items()}}
+    adapters = {name: train(name, left_out) for name, left_out in parts.items()}
+    return {"base": (BASE,), **{n: (BASE, f"--adapter={a}") for n, a in adapters.items()}}
+
+
+def main() -> None:
+    """Make the table that is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("table", choices=("model", "ablations"))
+    parser.add_argument("--task", choices=TASKS, action="append", help="default: all")
+    parser.add_argument("--run", action="append", help="default: all")
+    asked = parser.parse_args()
+    runs_of = model if asked.table == "model" else ablations
+    for task in asked.task or TASKS:
+        measure(asked.table, task, runs_of(task), asked.run or ())
+
+
+if __name__ == "__main__":
+    main()
