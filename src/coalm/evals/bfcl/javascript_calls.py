@@ -151,9 +151,10 @@ class _Parser(Cursor):
 
     def _expression(self) -> _Span:
         start = self.token.start
-        for arrow in (self._arrow_function, self._async_arrow_function):
-            if self.attempt(arrow):
-                return self._span("function", start)
+        if self._may_be_arrow():
+            for arrow in (self._arrow_function, self._async_arrow_function):
+                if self.attempt(arrow):
+                    return self._span("function", start)
         left = self._conditional()
         sign = self.take(*_ASSIGNMENTS)
         if sign is None:
@@ -167,6 +168,10 @@ class _Parser(Cursor):
         right = self._expression()
         plain = sign.text == "=" and target is left
         return _Span("assignment" if plain else "operation", start, self.last_end, (left, right))
+
+    def _may_be_arrow(self) -> bool:
+        """Whether an arrow function can start here: most operands show at a glance they are none."""
+        return self.token.text in ("(", "async") or self.ahead(1).text == "=>"
 
     def _arrow_function(self) -> None:
         if self.token.text == "(":
