@@ -13,6 +13,7 @@ to learn::
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from pydantic import JsonValue
 
@@ -141,7 +142,7 @@ _PLAIN = {
     _CONFIRM: "{function}: {state}. It changes something, so I ask for a yes.",
     _ANSWER: "Asked for: {facts}, from an earlier result. I tell the user.",
     _ANSWER_SAID: "Asked for: {facts}, as said before. I tell the user.",
-    _NEXT: "Another result: {facts}. I offer that.",
+    _NEXT: "{place}: {facts}. I offer that.",
     _SUGGEST: "The user likes it. {function} comes next, so I suggest it.",
     _MORE: "Nothing is left to do, so I ask what else there is.",
     _GOODBYE: "The user needs nothing more, so I say goodbye.",
@@ -249,7 +250,7 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
         seen = any(row.get(slot) in said[slot] for slot in said for row in exchange.earlier)
         yield (_ANSWER if seen else _ANSWER_SAID), {"facts": _facts(said)}
     if "OFFER" in acts:
-        yield _NEXT, {"facts": _facts(_offered(exchange, "OFFER"))}
+        yield _NEXT, _following(exchange)
     if "OFFER_INTENT" in acts:
         intents = exchange.values("OFFER_INTENT").get("intent", [])
         names = [exchange.functions.get(name, name) for name in intents]
@@ -258,6 +259,17 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
         yield _GOODBYE, {}
     elif "REQ_MORE" in acts:
         yield _MORE, {}
+
+
+def _following(exchange: Exchange) -> dict[str, str]:
+    """Another result, and where it stands: after which one."""
+    offered = exchange.values("OFFER")
+    place = "Another result"
+    for before, row in pairwise(exchange.earlier):
+        if all(row.get(slot) in values for slot, values in offered.items()):
+            others = {s: [before[s]] for s in offered if s in before and before[s] != row[s]}
+            place = f"After {_facts(others)}" if others else place
+    return {"facts": _facts(_offered(exchange, "OFFER")), "place": place}
 
 
 def _request(exchange: Exchange) -> _Part:

@@ -6,9 +6,10 @@ schemas that a live model sees.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -188,7 +189,7 @@ def sgd_schema(service: Service) -> dict[str, JsonValue]:
 
 
 def tool_schema(service: Service, intent: str) -> ToolSchema:
-    """The intent as a live tool: whole numbers and booleans are typed, choices are enums."""
+    """The intent as a live tool: whole numbers and booleans are typed, choices and towns are enums."""
     found = service.intents[intent]
     properties: dict[str, JsonValue] = {}
     for name in found.inputs:
@@ -211,8 +212,9 @@ def _property(slot: Slot, default: str | None) -> dict[str, JsonValue]:
         "type": kind,
         "description": slot.about,
     }
-    if slot.kind in ("choice", "count"):
-        spec["enum"] = [typed(slot, value) for value in slot.values]
+    if slot.kind in ("choice", "count", "city"):
+        values = slot.values or cast("Mapping[str, JsonValue]", read_yaml("names.yaml")["cities"])
+        spec["enum"] = [typed(slot, value) for value in values]
     if default is not None:
         spec["default"] = typed(slot, default)
     return spec

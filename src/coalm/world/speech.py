@@ -25,7 +25,10 @@ class Speech:
     """Words for one dialogue, whose user keeps to one way of typing."""
 
     def __init__(self, rng: random.Random, *, plain: bool = False) -> None:
-        """Draw words with `rng`; a plain assistant always has the same for the same situation."""
+        """Draw words with `rng`.
+
+        A plain assistant always has the same for the same situation, and says values as tools do.
+        """
         self.service: Service
         """What is being talked about; set it before anyone speaks."""
         self._rng = rng
@@ -60,9 +63,9 @@ class Speech:
     def assistant(self, act: str, wordings: Wordings, values: Mapping[str, str]) -> Line:
         """One of the assistant's wordings; each value in it is an `act`."""
         wording = self._replies.choice(wordings)
-        return _line(
-            self.service, act, fill(wording, self.service.slots, values, self._replies, "system")
-        )
+        style = "literal" if self._plain else "system"
+        phrase = fill(wording, self.service.slots, values, self._replies, style)
+        return _line(self.service, act, phrase)
 
     def replies(self, kind: str, *actions: Action) -> Line:
         """What the assistant says whatever the service is (`more`, `goodbye`, ...)."""
