@@ -7,8 +7,9 @@ Usage:
 
 Ablations are trained with configs/data/coalm_135m.yaml and configs/train/coalm_135m.yaml. Every
 step is a `coalm` command, printed before it runs, and goes on where it was stopped. Data sets,
-adapters and runs stay in `runs/results/`. `results/` gets the report of each task, and of each run
-settings, versions, checksums and figures, but no row, because rows hold the benchmarks' texts.
+adapters and runs stay in `runs/results/`. `results/` gets each run without the texts of benchmark
+and model (settings, versions, checksums, figures, and the scores of every sample), and the report
+of each task on all runs that are there, so that a table can grow over several days.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from coalm.evals.base import SampleResult
+from coalm.evals.runs import INFO, METRICS, read_rows, write_rows
 
 os.chdir(Path(__file__).parents[1])  # so that what is written down names no folder above
 RUNS, RESULTS = Path("runs/results"), Path("results")
@@ -41,6 +45,8 @@ PARTS = {
     "CRA": ("sgd", "world"),
 }
 """The sources of each skill."""
+MIXES = {"all": (), **{f"without-{part}": sources for part, sources in PARTS.items()}}
+"""The sources that each ablation leaves out."""
 BUDGET = ("training.max_steps=40", "training.save_steps=20")
 """Of an ablation: so many steps of 16 samples."""
 
@@ -53,24 +59,42 @@ def run(*words: str | Path) -> None:
 
 def measure(table: str, task: str, runs: Mapping[str, Sequence[str]], asked: Sequence[str]) -> None:
     """Measure the runs that are asked for, and report all that are there, to `results/`."""
+    place = RESULTS / table / task
     for name, words in runs.items():
-        folder, kept = RUNS / table / task / name, RESULTS / table / task / name
         if asked and name not in asked:
             continue
+        folder = RUNS / table / task / name
         config = f"configs/eval/{task}.yaml"
         run("eval", "run", "-c", config, *TASKS[task], ANSWER, *words, "--out", folder)
-        kept.mkdir(parents=True, exist_ok=True)
-        for file in ("run.json", "metrics.json"):
-            shutil.copy(folder / file, kept / file)
-    there = [RUNS / table / task / name for name in runs]
-    there = [folder for folder in there if (folder / "metrics.json").exists()]
-    run("eval", "report", *there, "--out", RESULTS / table / task)
+        keep(folder, place / name)
+    there = [place / name for name in runs if (place / name / METRICS).exists()]
+    run("eval", "report", *there, "--out", place)
 
 
-def train(name: str, left_out: Sequence[str]) -> Path:
-    """The adapter of an ablation, trained on all sources but some."""
-    data, folder = RUNS / "data" / name, RUNS / "trained" / name
-    sources = [one for part in PARTS.values() for one in part if one not in left_out]
+def keep(folder: Path, place: Path) -> None:
+    """The run without the texts of benchmark and model; it can still be reported and compared."""
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (INFO, METRICS):
+        shutil.copy(folder / file, place / file)
+    write_rows(place, [without_texts(row) for row in read_rows(folder)])
+
+
+def without_texts(row: SampleResult) -> SampleResult:
+    """Which sample, what it was worth, what it cost."""
+    score = row.score and row.score.model_copy(update={"explanation": None, "metadata": {}})
+    bare = {"raw": (), "finish_reasons": (), "conversation": None, "score": score}
+    return row.model_copy(update=bare)
+
+
+def trained(name: str) -> Path:
+    """Where an ablation is trained."""
+    return RUNS / "trained" / name
+
+
+def train(name: str) -> None:
+    """Train the adapter of an ablation, unless that is done, on all sources but some."""
+    data, folder = RUNS / "data" / name, trained(name)
+    sources = [one for part in PARTS.values() for one in part if one not in MIXES[name]]
     if not (data / "manifest.json").exists():
         chosen = f"sources=[{', '.join(sources)}]"
         run("data", "build", "-c", "configs/data/coalm_135m.yaml", chosen, f"output_dir={data}")
@@ -81,7 +105,6 @@ def train(name: str, left_out: Sequence[str]) -> Path:
         ]
         place = f"training.output_dir={folder}"
         run("train", "-c", "configs/train/coalm_135m.yaml", *BUDGET, *paths, place)
-    return folder / "adapter"
 
 
 def model(task: str) -> dict[str, Sequence[str]]:
@@ -94,9 +117,8 @@ def model(task: str) -> dict[str, Sequence[str]]:
 
 def ablations(_: str) -> dict[str, Sequence[str]]:
     """The whole mix and the mix without each part, all with the same number of samples."""
-    parts = {"all": (), **{f"without-{part}": sources for part, sources in PARTS.items()}}
-    adapters = {name: train(name, left_out) for name, left_out in parts.items()}
-    return {"base": (BASE,), **{n: (BASE, f"--adapter={a}") for n, a in adapters.items()}}
+    tuned = {name: (BASE, f"--adapter={trained(name) / 'adapter'}") for name in MIXES}
+    return {"base": (BASE,), **tuned}
 
 
 def main() -> None:
@@ -107,6 +129,10 @@ def main() -> None:
     parser.add_argument("--run", action="append", help="default: all")
     asked = parser.parse_args()
     runs_of = model if asked.table == "model" else ablations
+    if asked.table == "ablations":
+        for name in MIXES:
+            if not asked.run or name in asked.run:
+                train(name)
     for task in asked.task or TASKS:
         measure(asked.table, task, runs_of(task), asked.run or ())
 

@@ -297,7 +297,7 @@ def test_doctors_rest_and_are_busy(world: Database, box: Toolbox) -> None:
         (
             "GetForecast",
             {"city": "Atlantis"},
-            "there is no forecast for 'Atlantis'; towns are: Port",
+            "'city' must be one of ['Port Marlow', 'Alderbrook', ",
         ),
         (
             "GetForecast",

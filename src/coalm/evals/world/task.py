@@ -66,7 +66,7 @@ class World:
     """The mini world as a `Task` (see the module)."""
 
     name = "world"
-    version = "1"
+    version = "2"
     about = "the mini world: a scripted user's errands, done with the tools that a chat offers"
     groups: Mapping[str, str] = _GROUPS
     figures: Mapping[str, str] = _FIGURES
