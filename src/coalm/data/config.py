@@ -134,6 +134,8 @@ class WorldConfig(OfferConfig, ThoughtsConfig):
     everything in one way, so that a small model has fewer words to learn."""
     services: tuple[int, ...] = Field(default=(1, 1, 1, 2, 2, 3), min_length=1)
     """How many services a user wants; one of these."""
+    brisk: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the users who say at once all that there is to say about a wish."""
     openings: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the dialogues of which only those samples are taken in which the user has just
     asked for something: there a function is chosen, and most of them are short."""

@@ -43,6 +43,7 @@ class _WorldDialogues:
         self._count = config.dialogues
         self._counts = config.services
         self._plain = config.replies == "plain"
+        self._brisk = config.brisk
 
     def shards(self) -> Iterator[Shard]:
         for seed in self._seeds:
@@ -56,7 +57,8 @@ class _WorldDialogues:
             rng = random.Random(f"{seed}/train/{number}")
             names = rng.sample([*self.services], rng.choice(self._counts))
             goal = maker.draw(rng, f"{seed}/{number:05}", names)
-            played: Any = play(goal, database.copy(), rng, plain=self._plain)
+            brisk = chance("brisk", goal.id) < self._brisk
+            played: Any = play(goal, database.copy(), rng, plain=self._plain, brisk=brisk)
             self.ledger.counts["dialogues"] += 1
             yield Dialogue.model_validate(played)
 

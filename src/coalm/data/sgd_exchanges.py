@@ -63,6 +63,8 @@ class Exchange:
     """Result rows that the observation shows."""
     earlier: Sequence[Row]
     """Result rows of the same service that earlier observations show."""
+    offered: Values
+    """Slot to values of the last offer of the same service, before this turn."""
     fault: Fault | None
 
     @property
@@ -145,6 +147,7 @@ def read_exchanges(
     """
     heard = ""
     earlier: dict[str, list[Row]] = {}
+    offered: dict[str, Values] = {}
     pairs = list(zip(dialogue.turns[::2], dialogue.turns[1::2], strict=True))
     for number, (user, system) in enumerate(pairs):
         frame = system.frames[0]
@@ -152,14 +155,23 @@ def read_exchanges(
         later = [turn.frames[0] for _, turn in pairs[number:]]
         rows = _shown(frame, later, result_rows)
         seen = earlier.setdefault(frame.service, [])
-        exchange = _exchange(
-            2 * number + 1, user, system, services[frame.service], offer, rows, list(seen), heard
-        )
+        before = _Before(list(seen), offered.get(frame.service, {}), heard)
+        service = services[frame.service]
+        exchange = _exchange(2 * number + 1, user, system, service, offer, rows, before)
         yield exchange
         if exchange.fault:
             return
         seen += rows
+        offered[frame.service] = exchange.values("OFFER") or before.offered
         heard += f"{system.utterance.lower()}\n"
+
+
+class _Before(NamedTuple):
+    """What the dialogue holds when a turn is answered."""
+
+    rows: Sequence[Row]
+    offered: Values
+    heard: str
 
 
 def _exchange(
@@ -169,8 +181,7 @@ def _exchange(
     service: Service,
     offer: Offer,
     rows: Sequence[Row],
-    earlier: Sequence[Row],
-    heard: str,
+    before: _Before,
 ) -> Exchange:
     frame = system.frames[0]
     state = next((f.state for f in user.frames if f.service == frame.service), None)
@@ -183,7 +194,7 @@ def _exchange(
         turn=turn,
         user=user.utterance.strip(),
         reply=system.utterance.strip(),
-        heard=heard,
+        heard=before.heard,
         user_acts=frozenset(action.act for f in user.frames for action in f.actions),
         forms=state.slot_values if state else {},
         function=function,
@@ -193,8 +204,9 @@ def _exchange(
         call=call,
         parameters=parameters,
         rows=rows,
-        earlier=earlier,
-        fault=fault or _reply_fault(frame, rows, earlier, heard),
+        earlier=before.rows,
+        offered=before.offered,
+        fault=fault or _reply_fault(frame, rows, before.rows, before.heard),
     )
 
 

@@ -140,7 +140,7 @@ _PLAIN = {
     _ASK: "{function}: {state}. I ask for {slots}.",
     _ASK_MORE: "{function}: {state}. I ask for {slots}.",
     _CONFIRM: "{function}: {state}. It changes something, so I ask for a yes.",
-    _ANSWER: "Asked for: {facts}, from an earlier result. I tell the user.",
+    _ANSWER: "Asked {topic}: {facts}. I tell the user.",
     _ANSWER_SAID: "Asked for: {facts}, as said before. I tell the user.",
     _NEXT: "{place}: {facts}. I offer that.",
     _SUGGEST: "The user likes it. {function} comes next, so I suggest it.",
@@ -248,7 +248,8 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
     if "INFORM" in acts:
         said = _offered(exchange, "INFORM")
         seen = any(row.get(slot) in said[slot] for slot in said for row in exchange.earlier)
-        yield (_ANSWER if seen else _ANSWER_SAID), {"facts": _facts(said)}
+        names = {"facts": _facts(said), "topic": _topic(exchange, said)}
+        yield (_ANSWER if seen else _ANSWER_SAID), names
     if "OFFER" in acts:
         yield _NEXT, _following(exchange)
     if "OFFER_INTENT" in acts:
@@ -259,6 +260,15 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
         yield _GOODBYE, {}
     elif "REQ_MORE" in acts:
         yield _MORE, {}
+
+
+def _topic(exchange: Exchange, said: Mapping[str, Sequence[JsonValue]]) -> str:
+    """Which of the results is asked about: the one that was offered last."""
+    for slot, values in list(exchange.offered.items())[:1]:
+        held = (row for row in exchange.earlier if row.get(slot) in values)
+        if any(row.get(name) in said[name] for row in held for name in said):
+            return f"about {_facts({slot: list(values)})}"
+    return "for"
 
 
 def _following(exchange: Exchange) -> dict[str, str]:

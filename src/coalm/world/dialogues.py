@@ -27,7 +27,12 @@ _TRIES = 3
 
 
 def play(
-    goal: Goal, database: Database, rng: random.Random, *, plain: bool = False
+    goal: Goal,
+    database: Database,
+    rng: random.Random,
+    *,
+    plain: bool = False,
+    brisk: bool = False,
 ) -> dict[str, JsonValue]:
     """The dialogue in which a user pursues the goal, as SGD writes it.
 
@@ -37,8 +42,9 @@ def play(
         rng: Decides how things are said and who says how much.
         plain: The assistant asks for one thing at a time, only for what is required, and has one
             wording for each situation. The user speaks as ever.
+        brisk: The user asks for something with all that there is to say about it.
     """
-    script = _Script(database, rng, plain)
+    script = _Script(database, rng, plain, brisk)
     script.run(goal)
     turns: list[JsonValue] = [*script.scene.turns]
     names: list[JsonValue] = [*script.scene.trackers]
@@ -48,11 +54,12 @@ def play(
 class _Script:
     """One dialogue while it is being played."""
 
-    def __init__(self, database: Database, rng: random.Random, plain: bool) -> None:
+    def __init__(self, database: Database, rng: random.Random, plain: bool, brisk: bool) -> None:
         self.scene = Scene(world_toolbox(database=database))
         self._database = database
         self._rng = rng
         self._plain = plain
+        self._brisk = brisk
         self._speech = Speech(rng, plain=plain)
         self._service: Service
         self._given: dict[str, str] = {}
@@ -110,7 +117,9 @@ class _Script:
         said = {action.slot for action in line.actions}
         line = line._replace(actions=(Action("INFORM_INTENT", "intent", name, name), *line.actions))
         greeting = self._speech.maybe(self._speech.says("greeting"), 0.35)
-        more = self._volunteered(name, {s: v for s, v in news.items() if s not in said})
+        rest = {s: v for s, v in news.items() if s not in said}
+        every = [self._speech.tells(slot, value) for slot, value in rest.items()]
+        more = every if self._brisk else self._volunteered(name, rest)
         self.scene.user(*self._taken(), *([] if self.scene.turns else greeting), line, *more)
 
     def _news(self, name: str) -> dict[str, str]:
@@ -162,6 +171,8 @@ class _Script:
         counted = self._speech.counts(len(rows))
         self.scene.system(*(counted if len(rows) > 1 else []), line, call=call)
         wanted = self._wanted(rows)
+        if self._plain and self._misses(name, rows[wanted]):
+            return None
         for row, following in pairwise(rows[: wanted + 1]):
             self._wonder(row, line, 0.2)
             other = self._speech.says("alternatives", Action("REQUEST_ALTS"))
@@ -174,6 +185,15 @@ class _Script:
             self.scene.system(line)
         self._wonder(rows[wanted], line, 0.5)
         return rows[wanted]
+
+    def _misses(self, name: str, row: Row) -> bool:
+        """Whether the user, who had not said everything, now says what the result lacks."""
+        news = {s: v for s, v in self._news(name).items() if row.get(s, v) != v}
+        if self._service.selects(name) and self._rng.random() < 0.5:
+            return False  # asks for another result instead
+        if news:
+            self.scene.user(*(self._speech.tells(s, v) for s, v in news.items()))
+        return bool(news)
 
     def _wanted(self, rows: Sequence[Row]) -> int:
         """Which of the results the user has in mind; the first where none fits."""

@@ -189,7 +189,7 @@ def sgd_schema(service: Service) -> dict[str, JsonValue]:
 
 
 def tool_schema(service: Service, intent: str) -> ToolSchema:
-    """The intent as a live tool: whole numbers and booleans are typed, choices and towns are enums."""
+    """The intent as a live tool: numbers and booleans are typed, choices and towns are enums."""
     found = service.intents[intent]
     properties: dict[str, JsonValue] = {}
     for name in found.inputs:

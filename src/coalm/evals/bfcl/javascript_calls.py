@@ -170,7 +170,7 @@ class _Parser(Cursor):
         return _Span("assignment" if plain else "operation", start, self.last_end, (left, right))
 
     def _may_be_arrow(self) -> bool:
-        """Whether an arrow function can start here: most operands show at a glance they are none."""
+        """Whether an arrow function can start here; most operands are seen to be none."""
         return self.token.text in ("(", "async") or self.ahead(1).text == "=>"
 
     def _arrow_function(self) -> None:
