@@ -83,6 +83,38 @@ def test_a_plain_assistant_has_one_wording_and_asks_for_one_thing() -> None:
         assert not re.search(r"I ask for \w+[, ]", message.thought or "")
 
 
+def test_a_plain_assistant_says_values_as_tools_give_them() -> None:
+    config = WorldConfig(worlds=(3,), dialogues=30, thoughts="plain", replies="plain")
+    last = [sample.messages[-1] for sample in WorldSource(config, 7).conversations()]
+    said = " ".join(message.content for message in last if not message.tool_calls)
+    assert len(re.findall(r"\b\d\d:\d\d\b", said)) > 20
+    assert not re.search(r"\d (am|pm)\b|March", said)
+
+
+def test_brisk_users_leave_nothing_to_ask_for() -> None:
+    def asked(brisk: float) -> int:
+        config = WorldConfig(worlds=(3,), dialogues=30, replies="plain", brisk=brisk)
+        dialogues = _WorldDialogues(config)
+        played = [one for shard in dialogues.shards() for one in dialogues.read_shard(shard)]
+        turns = [turn for dialogue in played for turn in dialogue.turns]
+        frames = [frame for turn in turns if turn.speaker == "SYSTEM" for frame in turn.frames]
+        return sum(action.act == "REQUEST" for frame in frames for action in frame.actions)
+
+    assert asked(1.0) < asked(0.5) < asked(0.0)
+
+
+def test_users_of_a_plain_assistant_correct_a_result_by_what_they_had_not_said() -> None:
+    config = WorldConfig(worlds=(3,), dialogues=120, thoughts="plain", replies="plain")
+    again = 0
+    for sample in WorldSource(config, 7).conversations():
+        *before, last = sample.messages
+        calls = [call for message in before for call in message.tool_calls]
+        for call in last.tool_calls:
+            if call.name == "GetForecast" and calls and calls[-1].name == "GetForecast":
+                again += "date" in call.arguments and "date" not in calls[-1].arguments
+    assert again
+
+
 def test_users_want_as_many_services_as_asked_for() -> None:
     config = WorldConfig(worlds=(3,), dialogues=6, services=(3,))
     dialogues = _WorldDialogues(config)

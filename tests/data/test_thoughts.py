@@ -179,6 +179,29 @@ def test_plain_thoughts_have_one_wording_and_say_what_is_known_first() -> None:
         assert len(found) == 1
 
 
+def test_plain_thoughts_say_which_result_is_meant() -> None:
+    rows = [{"name": "Elm Inn", "phone": "1"}, {"name": "Swan", "phone": "2"}]
+    asked = EXCHANGES["1_00000/7"]
+
+    def thought(offered: str, *actions: tuple[Any, ...]) -> str:
+        exchange = dataclasses.replace(
+            asked, actions=acts(*actions), earlier=rows, offered={"name": [offered]}
+        )
+        return thoughts.before_reply(exchange, KEYS[0], plain=True)
+
+    phone = ("INFORM", "phone", "2")
+    assert thought("Swan", phone) == 'Asked about name "Swan": phone "2". I tell the user.'
+    assert thought("Elm Inn", phone) == 'Asked for: phone "2". I tell the user.'
+    another = thought("Elm Inn", ("OFFER", "name", "Swan"))
+    assert another == 'After name "Elm Inn": name "Swan". I offer that.'
+    assert thought("Swan", ("OFFER", "name", "Elm Inn")).startswith('Another result: name "Elm')
+
+
+def test_what_was_offered_last_is_kept_for_every_service() -> None:
+    assert EXCHANGES["1_00000/3"].offered == {}
+    assert EXCHANGES["1_00000/7"].offered == EXCHANGES["1_00000/5"].values("OFFER") != {}
+
+
 def test_plain_thoughts_look_at_every_argument_as_it_was_said() -> None:
     found = {key: thoughts.before_reply(one, key, plain=True) for key, one in EXCHANGES.items()}
     calls = {

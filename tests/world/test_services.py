@@ -342,7 +342,10 @@ def test_failures_explain_themselves(name: str, arguments: dict[str, Any], error
 
 
 def test_names_are_found_in_any_case(box: Toolbox) -> None:
-    assert call(box, "GetForecast", city="FERNHILL") == call(box, "GetForecast", city="Fernhill")
+    title = call(box, "SearchFilms", city="Fernhill", genre="comedy")[0]["film_title"]
+    shown = call(box, "GetShowings", city="Fernhill", film_title=title)
+    assert shown
+    assert call(box, "GetShowings", city="Fernhill", film_title=title.upper()) == shown
 
 
 @pytest.mark.parametrize(

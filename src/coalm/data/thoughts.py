@@ -312,15 +312,18 @@ def _argument(exchange: Exchange, slot: str) -> str:
 
 
 def _state(exchange: Exchange, values: Mapping[str, JsonValue]) -> str:
-    """`city: "San Jose", date: missing`: what is known of the function's arguments, as said."""
+    """`city: missing, time: "8 pm" = "20:00"`: the arguments as said, and as the call has them."""
     if exchange.function is None:
         return ""
-    known = {
-        slot: write_value(exchange.said_of(slot, values[slot])) if slot in values else "missing"
-        for slot in exchange.function.properties
-        if slot in values or slot in exchange.function.required
-    }
-    return ", ".join(f"{slot}: {value}" for slot, value in known.items())
+    facts: list[str] = []
+    for slot in exchange.function.properties:
+        if slot in values:
+            said, value = exchange.said_of(slot, values[slot]), values[slot]
+            forms = [said] if said == value else [said, value]
+            facts.append(f"{slot}: {' = '.join(map(write_value, forms))}")
+        elif slot in exchange.function.required:
+            facts.append(f"{slot}: missing")
+    return ", ".join(facts)
 
 
 def _facts(values: Mapping[str, Sequence[JsonValue]]) -> str:
