@@ -8,6 +8,7 @@ argument, in the function's order and as it was said, before it has to decide, a
 to learn::
 
     BookRoom: hotel_name: "Elm Inn", city: missing, check_in_date: "next Monday". I ask for city.
+    GetForecast: city: "Oslo", date: "the 9th" = "2019-03-09". Nothing is missing, so I call it.
 """
 
 from __future__ import annotations

@@ -206,8 +206,8 @@ def _compute_type(model: ModelConfig, path: str | Path) -> torch.dtype:
     name = model.torch_dtype_str
     stored = read_model_config(model).dtype if name == "auto" else name
     dtype = getattr(torch, stored) if isinstance(stored, str) else stored or torch.float32
-    if name == "auto" and fast_dtype() == torch.float32:
-        return torch.float32  # a CPU that emulates bfloat16 takes several times as long
+    if name == "auto" and not torch.cuda.is_available():
+        return fast_dtype()  # on a CPU, one of the two types takes several times as long
     if dtype == torch.float16:
         raise ConfigError(
             f"model.torch_dtype_str: {path} would be trained in float16, whose gradients vanish; "
