@@ -133,7 +133,8 @@ def test_other_formats_drive_the_same_chat(tmp_path: Path, form: str, calls: str
 
 
 def test_steps_are_limited(tmp_path: Path) -> None:
-    replies = script(tmp_path, *(f'Action: GetForecast(city="Town {n}")' for n in range(5)))
+    towns = ("Fernhill", "Kingsmere", "Westhaven", "Alderbrook", "Lower Tarn")
+    replies = script(tmp_path, *(f'Action: GetForecast(city="{town}")' for town in towns))
     done = chat("Weather?\n", "--world", "mini", "--max-steps", "2", replies=replies)
     assert done.returncode == 0
     assert done.stdout.count("GetForecast") == 2

@@ -112,6 +112,6 @@ def test_every_wording_of_ours_agrees_with_its_act() -> None:
     for name in names:
         for wording in (*getattr(thoughts, name), thoughts._PLAIN[getattr(thoughts, name)]):
             facts = {"facts": 'city "Oslo"', "state": 'city: "Oslo"', "topic": "for"}
-            facts |= {"place": 'After city "Bergen"', "slots": "size", "count": "2"}
+            facts |= {"place": "Another result", "slots": "size", "count": "2"}
             filled = wording.format(function="Find", **facts)
             assert (before_call if name in before else before_reply)(filled) == [], wording

@@ -25,6 +25,7 @@ from coalm import jsonl
 from coalm.chat_template import encode_prompt
 from coalm.errors import CoalmError, TrainError
 from coalm.train.config import TrainConfig
+from coalm.train.model import load_model
 from coalm.train.run import train
 from coalm.types import ChatTurn
 
@@ -82,6 +83,26 @@ def test_full_training_gives_a_model_in_the_type_asked_for(configure: Configure)
     assert (
         AutoModelForCausalLM.from_pretrained(result.trained, dtype="auto").dtype == torch.bfloat16
     )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a rule for CPUs")
+@pytest.mark.parametrize(
+    ("fast", "use_peft", "used"),
+    [
+        (torch.bfloat16, "true", torch.bfloat16),
+        (torch.bfloat16, "false", torch.float32),
+        (torch.float32, "true", torch.float32),
+    ],
+)
+def test_auto_is_the_faster_type_of_a_cpu_where_no_weight_suffers(
+    configure: Configure,
+    fast: torch.dtype,
+    use_peft: str,
+    used: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("coalm.train.model.fast_dtype", lambda: fast)
+    assert load_model(configure(f"training.use_peft={use_peft}")).dtype == used
 
 
 def test_an_adapter_is_trained_in_float32_on_a_bfloat16_base(configure: Configure) -> None:

@@ -93,7 +93,7 @@ def load_model(config: TrainConfig, checkpoint: Path | None = None, ranks: Ranks
         MissingExtraError: `peft.q_lora` without bitsandbytes.
     """
     path = resolve_model(config.model.model_name)
-    dtype = _compute_type(config.model, path)
+    dtype = _compute_type(config.model, path, frozen=config.training.use_peft)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if is_sharded(config, ranks):
         mesh = make_mesh(config, ranks)
@@ -202,12 +202,15 @@ def read_model_config(model: ModelConfig) -> PreTrainedConfig:
         raise _unloadable(path, e) from e
 
 
-def _compute_type(model: ModelConfig, path: str | Path) -> torch.dtype:
+def _compute_type(model: ModelConfig, path: str | Path, *, frozen: bool) -> torch.dtype:
+    """The type of the forward pass, and of weights that are not trained, or saved after it."""
     name = model.torch_dtype_str
     stored = read_model_config(model).dtype if name == "auto" else name
     dtype = getattr(torch, stored) if isinstance(stored, str) else stored or torch.float32
     if name == "auto" and not torch.cuda.is_available():
-        return fast_dtype()  # on a CPU, one of the two types takes several times as long
+        fast = fast_dtype()  # on a CPU the other type takes several times as long
+        if frozen or fast == torch.float32:
+            return fast
     if dtype == torch.float16:
         raise ConfigError(
             f"model.torch_dtype_str: {path} would be trained in float16, whose gradients vanish; "
