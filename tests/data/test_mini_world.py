@@ -91,7 +91,7 @@ def test_a_plain_assistant_says_values_as_tools_give_them() -> None:
     assert not re.search(r"\d (am|pm)\b|March \d", said)
 
 
-def test_brisk_users_leave_nothing_to_ask_for() -> None:
+def test_brisk_users_leave_less_to_ask_for() -> None:
     def asked(brisk: float) -> int:
         config = WorldConfig(worlds=(3,), dialogues=30, replies="plain", brisk=brisk)
         dialogues = _WorldDialogues(config)

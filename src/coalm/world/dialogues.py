@@ -118,8 +118,7 @@ class _Script:
         line = line._replace(actions=(Action("INFORM_INTENT", "intent", name, name), *line.actions))
         greeting = self._speech.maybe(self._speech.says("greeting"), 0.35)
         rest = {s: v for s, v in news.items() if s not in said}
-        every = [self._speech.tells(slot, value) for slot, value in rest.items()]
-        more = every if self._brisk else self._volunteered(name, rest)
+        more = self._volunteered(name, rest)
         self.scene.user(*self._taken(), *([] if self.scene.turns else greeting), line, *more)
 
     def _news(self, name: str) -> dict[str, str]:
@@ -129,7 +128,9 @@ class _Script:
         return {slot: value for slot, value in wishes.items() if known.get(slot) != value}
 
     def _volunteered(self, name: str, news: Mapping[str, str]) -> list[Line]:
-        """Up to two of the values, told without being asked."""
+        """Up to two of the values, told without being asked; all of them by a brisk user."""
+        if self._brisk:
+            return [self._speech.tells(slot, value) for slot, value in news.items()]
         required = self._service.intents[name].required
         told = [s for s in news if self._rng.random() < (0.25 if s in required else 0.5)]
         return [self._speech.tells(slot, news[slot]) for slot in told[:2]]
