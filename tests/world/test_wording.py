@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from coalm.world.package_files import read_yaml
 from coalm.world.rules import days
-from coalm.world.schema import Service, Slot, Wordings, read_yaml, services
+from coalm.world.schema import Service, Slot, Wordings, services
 from coalm.world.services import bank
 from coalm.world.wording import Phrase, common, fill, joined, slots_in, spoken
 

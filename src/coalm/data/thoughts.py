@@ -249,8 +249,8 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
     if "INFORM" in acts:
         said = _offered(exchange, "INFORM")
         seen = any(row.get(slot) in said[slot] for slot in said for row in exchange.earlier)
-        names = {"facts": _facts(said), "topic": _topic(exchange, said)}
-        yield (_ANSWER if seen else _ANSWER_SAID), names
+        answer = {"facts": _facts(said), "topic": _topic(exchange, said)}
+        yield (_ANSWER if seen else _ANSWER_SAID), answer
     if "OFFER" in acts:
         yield _NEXT, _following(exchange)
     if "OFFER_INTENT" in acts:
@@ -265,11 +265,12 @@ def _without_call(exchange: Exchange) -> Iterator[_Part]:
 
 def _topic(exchange: Exchange, said: Mapping[str, Sequence[JsonValue]]) -> str:
     """Which of the results is asked about: the one that was offered last."""
-    for slot, values in list(exchange.offered.items())[:1]:
-        held = (row for row in exchange.earlier if row.get(slot) in values)
-        if any(row.get(name) in said[name] for row in held for name in said):
-            return f"about {_facts({slot: list(values)})}"
-    return "for"
+    if not exchange.offered:
+        return "for"
+    slot, values = next(iter(exchange.offered.items()))
+    held = (row for row in exchange.earlier if row.get(slot) in values)
+    known = any(row.get(name) in said[name] for row in held for name in said)
+    return f"about {_facts({slot: list(values)})}" if known else "for"
 
 
 def _following(exchange: Exchange) -> dict[str, str]:

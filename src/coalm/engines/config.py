@@ -89,9 +89,9 @@ class ModelConfig(ConfigModel):
     model_max_length: int | None = Field(default=None, ge=1)
     """Tokens of context; longer training samples are refused. None is what the model allows."""
     torch_dtype_str: Annotated[DtypeName, BeforeValidator(_dtype_name)] = "auto"
-    """Number type of the weights. `auto` trains in the type they are stored in, save in float32 on
-    a CPU that would emulate bfloat16, and generates in bfloat16 where the hardware computes in it,
-    else in float16 on a GPU and float32 on a CPU."""
+    """Number type of the weights. `auto` generates in bfloat16 where the hardware computes in it,
+    else in float16 on a GPU and float32 on a CPU. It trains in the type they are stored in, but for
+    a CPU: float32 where bfloat16 would be emulated, and else bfloat16 for LoRA."""
     attn_implementation: str | None = None
     """`sdpa`, `eager`, `flash_attention_2` or any name that transformers knows; None lets it
     choose."""

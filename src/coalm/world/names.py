@@ -6,7 +6,7 @@ import random
 from functools import cache
 from typing import cast
 
-from coalm.world.schema import read_yaml
+from coalm.world.package_files import read_yaml
 
 
 @cache

@@ -6,15 +6,14 @@ schemas that a live model sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from coalm.types import ToolSchema
+from coalm.world.names import cities
+from coalm.world.package_files import read_yaml
 
 Wordings: TypeAlias = tuple[str, ...]
 """Ways to say one thing; the notation is explained on top of `services/dining.yaml`."""
@@ -154,12 +153,6 @@ def service_of(intent: str) -> Service:
     return next(service for service in services().values() if intent in service.intents)
 
 
-@cache
-def read_yaml(name: str) -> dict[str, JsonValue]:
-    """A YAML file of this package."""
-    return yaml.safe_load(files("coalm.world").joinpath(name).read_text(encoding="utf-8"))
-
-
 def sgd_schema(service: Service) -> dict[str, JsonValue]:
     """The service's entry in SGD's `schema.json`."""
     return {
@@ -213,8 +206,7 @@ def _property(slot: Slot, default: str | None) -> dict[str, JsonValue]:
         "description": slot.about,
     }
     if slot.kind in ("choice", "count", "city"):
-        values = slot.values or cast("Mapping[str, JsonValue]", read_yaml("names.yaml")["cities"])
-        spec["enum"] = [typed(slot, value) for value in values]
+        spec["enum"] = [typed(slot, value) for value in slot.values or cities()]
     if default is not None:
         spec["default"] = typed(slot, default)
     return spec

@@ -11,7 +11,8 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from coalm.world.schema import Slot, read_yaml
+from coalm.world.package_files import read_yaml
+from coalm.world.schema import Slot
 from coalm.world.wording import Phrase, fill, slots_in
 
 

@@ -9,8 +9,10 @@ from datetime import date
 from functools import cache
 from typing import Literal, NamedTuple, TypeAlias, cast
 
+from coalm.world.names import words_by
+from coalm.world.package_files import read_yaml
 from coalm.world.rules import TODAY
-from coalm.world.schema import Service, Slot, Wordings, read_yaml
+from coalm.world.schema import Service, Slot, Wordings
 
 Style: TypeAlias = Literal["user", "system", "literal"]
 """Users say "half past six"; the assistant always "6:30 pm"; literal is the canonical value."""
@@ -121,8 +123,7 @@ def _words(slot: Slot, value: str) -> Sequence[str]:
     if slot.kind == "count":
         return (value, _NUMBERS[int(value)])
     if slot.kind == "city":
-        cities = cast("dict[str, list[str]]", read_yaml("names.yaml")["cities"])
-        return (value, value, *cities.get(value, ()))
+        return (value, value, *words_by("cities").get(value, ()))
     return slot.spoken.get(value, (value,))
 
 
