@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 
 import pytest
 
@@ -9,6 +10,7 @@ from coalm.data.base import Ledger
 from coalm.data.config import WorldConfig
 from coalm.data.mini_world import WorldSource, _WorldDialogues
 from coalm.data.validate import Validator
+from coalm.errors import ConfigError
 from coalm.formats import get_format
 from coalm.types import Conversation
 from coalm.world.tools import world_toolbox
@@ -122,6 +124,35 @@ def test_users_want_as_many_services_as_asked_for() -> None:
     found = [len(one.services) for shard in shards for one in dialogues.read_shard(shard)]
     assert set(found) <= {1, 2, 3}  # who gives up on one may have no use for the next
     assert 3 in found
+
+
+def test_dialogues_are_about_the_services_that_are_named() -> None:
+    about = ("Dining_1",) * 4 + ("Bank_1",)
+    config = WorldConfig(worlds=(3,), dialogues=30, services=(1, 2), about=about)
+    dialogues = _WorldDialogues(config)
+    played = [one for shard in dialogues.shards() for one in dialogues.read_shard(shard)]
+    found = Counter(name for one in played for name in one.services)
+    assert found.keys() == {"Dining_1", "Bank_1"}
+    assert found["Dining_1"] > 2 * found["Bank_1"]
+
+
+def test_dialogues_begin_with_the_functions_that_are_named() -> None:
+    config = WorldConfig(worlds=(3,), dialogues=20, services=(2,), about=("BookTable", "Dining_1"))
+    dialogues = _WorldDialogues(config)
+    played = [one for shard in dialogues.shards() for one in dialogues.read_shard(shard)]
+    assert {name for one in played for name in one.services} == {"Dining_1"}
+    config = config.model_copy(update={"services": (1,), "about": ("BookTable", "GetForecast")})
+    first = {
+        next(call.name for m in sample.messages for call in m.tool_calls)
+        for sample in WorldSource(config, 7).conversations()
+        if any(message.tool_calls for message in sample.messages)
+    }
+    assert first == {"BookTable", "GetForecast"}
+
+
+def test_a_topic_that_nobody_has_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"with Dining, but with Dining_1, .*BookTable"):
+        WorldSource(WorldConfig(about=("Dining",)), 7)
 
 
 def test_openings_are_what_answers_a_new_wish() -> None:

@@ -134,6 +134,9 @@ class WorldConfig(OfferConfig, ThoughtsConfig):
     everything in one way, so that a small model has fewer words to learn."""
     services: tuple[int, ...] = Field(default=(1, 1, 1, 2, 2, 3), min_length=1)
     """How many services a user wants; one of these."""
+    about: tuple[str, ...] = ()
+    """What to draw from: services (`Dining_1`), or functions that users ask for first
+    (`BookTable`). One named twice is drawn twice as often. Default: every service once."""
     brisk: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the users who say at once all that there is to say about a wish."""
     openings: float = Field(default=0.0, ge=0.0, le=1.0)

@@ -17,10 +17,11 @@ from coalm.data.base import Ledger, Shard, chance
 from coalm.data.config import WorldConfig
 from coalm.data.sgd import ReactSource
 from coalm.data.sgd_records import Dialogue, Service
+from coalm.errors import ConfigError
 from coalm.types import Conversation, Message, ToolCall, ToolSchema
 from coalm.world.dialogues import play
 from coalm.world.goals import GoalMaker
-from coalm.world.schema import services, sgd_schema
+from coalm.world.schema import services, sgd_schema, topics
 from coalm.world.tools import world_database, world_toolbox
 
 _SERVICES = TypeAdapter(list[Service])
@@ -42,6 +43,10 @@ class _WorldDialogues:
         self._seeds = config.worlds
         self._count = config.dialogues
         self._counts = config.services
+        if unknown := [name for name in config.about if name not in topics()]:
+            there = ", ".join(topics())
+            raise ConfigError(f"world.about: nobody comes with {unknown[0]}, but with {there}")
+        self._about = config.about or (*self.services,)
         self._plain = config.replies == "plain"
         self._brisk = config.brisk
 
@@ -55,8 +60,9 @@ class _WorldDialogues:
         maker = GoalMaker(database)
         for number in range(self._count):
             rng = random.Random(f"{seed}/train/{number}")
-            names = rng.sample([*self.services], rng.choice(self._counts))
-            goal = maker.draw(rng, f"{seed}/{number:05}", names)
+            names = rng.sample(self._about, min(rng.choice(self._counts), len(self._about)))
+            once = {topics()[name].service.name: name for name in names}
+            goal = maker.draw(rng, f"{seed}/{number:05}", [*once.values()])
             brisk = chance("brisk", goal.id) < self._brisk
             played: Any = play(goal, database.copy(), rng, plain=self._plain, brisk=brisk)
             self.ledger.counts["dialogues"] += 1

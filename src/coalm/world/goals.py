@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from coalm.tools import Toolbox
 from coalm.world.database import Database
 from coalm.world.rules import Row
-from coalm.world.schema import DONTCARE, Service, services
+from coalm.world.schema import DONTCARE, Service, Topic, topics
 from coalm.world.tools import MODULES, world_toolbox
 
 
@@ -47,16 +47,20 @@ class GoalMaker:
         self._toolbox: Toolbox = world_toolbox(database=database)
 
     def draw(self, rng: random.Random, id: str, names: Sequence[str]) -> Goal:
-        """One task for each of the services, in their order, linked where they can be."""
+        """One task for each of the topics, in their order, linked where they can be.
+
+        A topic is a service, or the function that the user asks for first; see `topics`.
+        """
         tasks: list[Task] = []
         for name in names:
-            tasks.append(self._task(services()[name], rng, tasks))
+            tasks.append(self._task(topics()[name], rng, tasks))
         return Goal(id=id, tasks=tuple(tasks))
 
-    def _task(self, service: Service, rng: random.Random, before: Sequence[Task]) -> Task:
+    def _task(self, topic: Topic, rng: random.Random, before: Sequence[Task]) -> Task:
+        service, plans = topic
         links = _links(service, before)
         known = {slot: link.value for slot, link in links.items()}
-        plan = rng.choices(service.plans, [plan.weight for plan in service.plans])[0]
+        plan = rng.choices(plans, [plan.weight for plan in plans])[0]
         values = MODULES[service.name].sample(self._database, rng, known)
         wishes: dict[str, str] = {}
         hopes: dict[str, str] = {}

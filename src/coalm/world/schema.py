@@ -7,7 +7,7 @@ schemas that a live model sees.
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -146,6 +146,24 @@ def services() -> dict[str, Service]:
     """Service name to service, all of the world."""
     found = [Service.model_validate(read_yaml(f"services/{name}.yaml")) for name in FILES]
     return {service.name: service for service in found}
+
+
+class Topic(NamedTuple):
+    """What a user may come with."""
+
+    service: Service
+    plans: tuple[Plan, ...]
+
+
+@cache
+def topics() -> dict[str, Topic]:
+    """Name to topic: a service with all of its plans, or a function with those it begins."""
+    found = {name: Topic(service, service.plans) for name, service in services().items()}
+    for service in services().values():
+        for first in dict.fromkeys(plan.intents[0] for plan in service.plans):
+            plans = tuple(plan for plan in service.plans if plan.intents[0] == first)
+            found[first] = Topic(service, plans)
+    return found
 
 
 def service_of(intent: str) -> Service:
