@@ -31,7 +31,7 @@ RUNS, RESULTS = Path("runs/results"), Path("results")
 TASKS: Mapping[str, Sequence[str]] = {
     "world": ("generation.batch_size=16",),
     "apibank": ("--limit=100", "generation.batch_size=16"),
-    "bfcl": ("--limit=100", "generation.batch_size=16"),
+    "bfcl": ("--limit=100", "bfcl.categories=[non_live, live]", "generation.batch_size=16"),
     "multiwoz": ("--limit=20", "multiwoz.states=prompt", "multiwoz.history=spoken"),
 }
 """What each benchmark is asked with, beside its file in configs/eval."""
