@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from typing import Literal
 
 import pytest
 
@@ -12,7 +13,8 @@ from coalm.data.mini_world import WorldSource, _WorldDialogues
 from coalm.data.validate import Validator
 from coalm.errors import ConfigError
 from coalm.formats import get_format
-from coalm.types import Conversation
+from coalm.types import Conversation, Message
+from coalm.world.schema import services
 from coalm.world.tools import world_toolbox
 
 
@@ -153,6 +155,45 @@ def test_dialogues_begin_with_the_functions_that_are_named() -> None:
 def test_a_topic_that_nobody_has_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"with Dining, but with Dining_1, .*BookTable"):
         WorldSource(WorldConfig(about=("Dining",)), 7)
+
+
+@pytest.mark.parametrize("style", ["plain", "varied"])
+def test_a_mistake_is_shown_corrected_and_not_learned(style: Literal["plain", "varied"]) -> None:
+    config = WorldConfig(worlds=(3,), dialogues=40, thoughts=style, replies=style, slips=0.5)
+    samples = list(WorldSource(config, 7).conversations())
+    booking = {schema.name for schema in world_toolbox().schemas} - {*_searches()}
+    wrong = {m.model_dump_json(): m for s in samples for m in _slips(s)}
+    assert len(wrong) > 40
+    kinds = {(m.role, bool(m.tool_calls)) for m in wrong.values()}
+    assert kinds == {("assistant", True), ("tool", False), ("assistant", False)}
+    assert not any(call.name in booking for m in wrong.values() for call in m.tool_calls)
+    for sample in samples:
+        assert Validator(Ledger()).check(sample) == []
+        if wrongs := _slips(sample):
+            assert wrongs[-1] is not sample.messages[-1]
+            after = sample.messages[sample.messages.index(wrongs[-1]) + 1 :]
+            assert after[0].role == "user"
+    bare = [s.model_copy(update={"meta": {**s.meta, "slips": []}}) for s in samples]
+    assert any(Validator(Ledger()).check(sample) for sample in bare)
+
+
+def _slips(sample: Conversation) -> list[Message]:
+    numbers = sample.meta.get("slips", [])
+    assert isinstance(numbers, list)
+    return [sample.messages[n] for n in numbers if isinstance(n, int)]
+
+
+def _searches() -> list[str]:
+    return [
+        name
+        for service in services().values()
+        for name, intent in service.intents.items()
+        if not intent.transactional
+    ]
+
+
+def test_no_mistakes_unless_asked_for(samples: list[Conversation]) -> None:
+    assert not any("slips" in sample.meta for sample in samples)
 
 
 def test_openings_are_what_answers_a_new_wish() -> None:

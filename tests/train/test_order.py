@@ -184,6 +184,15 @@ def test_groups_of_records_that_name_none() -> None:
     assert requests in map(set, found)
 
 
+def test_dialogues_of_one_sample_are_grouped_by_their_tokens() -> None:
+    openings = [
+        one._replace(labels=one.labels._replace(group=f"d{number}"))
+        for number, one in enumerate(instruction(20))
+    ]
+    found = [set(group.members.tolist()) for group in find_groups([*openings, *dialogue(30, 4)])]
+    assert sorted(found, key=min) == [set(range(20)), set(range(20, 24))]
+
+
 def test_groups_of_one_name_in_two_sources_are_two() -> None:
     samples = [sample([1, 2, 3], "a", "x"), sample([1, 2, 4], "a", "y"), sample([1, 2], "a", "x")]
     assert [group.members.tolist() for group in find_groups(samples)] == [[2, 0], [1]]

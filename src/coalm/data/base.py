@@ -149,8 +149,12 @@ def sample(
     group: str,
     split: Split | None = None,
     said: Sequence[Said] | None = None,
+    slips: Sequence[int] = (),
 ) -> Conversation:
-    """One training sample with the `meta` that every source gives."""
+    """One training sample with the `meta` that every source gives.
+
+    `slips` are the messages, by their number, in which the assistant of a dialogue is wrong.
+    """
     meta: dict[str, JsonValue] = {
         "source": source,
         "skill": skill,
@@ -161,6 +165,8 @@ def sample(
         meta["split"] = split
     if said is not None:
         meta["said"] = [list(item) for item in said]
+    if slips:
+        meta["slips"] = list(slips)
     return Conversation(id=sample_id, messages=tuple(messages), tools=tools, meta=meta)
 
 

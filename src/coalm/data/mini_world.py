@@ -49,6 +49,7 @@ class _WorldDialogues:
         self._about = config.about or (*self.services,)
         self._plain = config.replies == "plain"
         self._brisk = config.brisk
+        self._slips = config.slips
 
     def shards(self) -> Iterator[Shard]:
         for seed in self._seeds:
@@ -64,7 +65,9 @@ class _WorldDialogues:
             once = {topics()[name].service.name: name for name in names}
             goal = maker.draw(rng, f"{seed}/{number:05}", [*once.values()])
             brisk = chance("brisk", goal.id) < self._brisk
-            played: Any = play(goal, database.copy(), rng, plain=self._plain, brisk=brisk)
+            played: Any = play(
+                goal, database.copy(), rng, plain=self._plain, brisk=brisk, slips=self._slips
+            )
             self.ledger.counts["dialogues"] += 1
             yield Dialogue.model_validate(played)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from coalm.data import thoughts
 from coalm.data.base import Ledger, Said, Shard, chance, sample
@@ -130,6 +130,14 @@ class DialogueSource(ABC):
         return read_exchanges(dialogue, self._services, offer, result_rows)
 
 
+class _Notes(NamedTuple):
+    """What is known of a dialogue's messages beside their texts."""
+
+    said: list[Said]
+    slips: list[int]
+    """Numbers of those that are mistakes."""
+
+
 class ReactSource(DialogueSource):
     """Dialogues as ReAct turns."""
 
@@ -141,17 +149,22 @@ class ReactSource(DialogueSource):
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
         offer = self._catalogue.offer(dialogue)
         history = [today()]
-        said: list[Said] = []
+        notes = _Notes([], [])
         for exchange in self._exchanges(dialogue, offer, self._result_rows):
             key = f"{dialogue.dialogue_id}/{exchange.turn}"
             fault = exchange.fault
             history.append(Message(role="user", content=exchange.user))
-            said += [item for item in exchange.said() if item not in said]
+            if exchange.slip and not fault:
+                slip = self._slip(exchange, key)
+                notes.slips.extend(range(len(history), len(history) + len(slip)))
+                history += slip
+                continue
+            notes.said.extend(item for item in exchange.said() if item not in notes.said)
             if exchange.call and not (fault and fault.part == "call"):
                 self.ledger.counts["calls"] += 1
                 thought = thoughts.before_call(exchange, key, plain=self._plain)
                 call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
-                yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer, said)
+                yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer, notes)
                 history += [call, exchange.observation]
             thought = thoughts.before_reply(exchange, key, plain=self._plain)
             if not thought:
@@ -164,9 +177,19 @@ class ReactSource(DialogueSource):
             if self._two_a_turn and not exchange.call:
                 self.ledger.counts["decisions"] += 1
                 part = [*history, whole]
-                yield self._sample(dialogue, exchange.turn, "decision", part, offer, said)
+                yield self._sample(dialogue, exchange.turn, "decision", part, offer, notes)
             history += _halves(whole) if self._two_a_turn else (whole,)
-            yield self._sample(dialogue, exchange.turn, "reply", history, offer, said)
+            yield self._sample(dialogue, exchange.turn, "reply", history, offer, notes)
+
+    def _slip(self, exchange: Exchange, key: str) -> list[Message]:
+        """What the assistant does by mistake."""
+        messages: list[Message] = []
+        if exchange.call:
+            thought = thoughts.before_call(exchange, key, plain=self._plain)
+            call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
+            messages = [call, exchange.observation]
+        thought = thoughts.before_reply(exchange, key, plain=self._plain)
+        return [*messages, Message(role="assistant", thought=thought, content=exchange.reply)]
 
     def _sample(
         self,
@@ -175,7 +198,7 @@ class ReactSource(DialogueSource):
         part: str,
         messages: list[Message],
         offer: Offer,
-        said: list[Said],
+        notes: _Notes,
     ) -> Conversation:
         return sample(
             self._id(dialogue, turn, part),
@@ -185,7 +208,8 @@ class ReactSource(DialogueSource):
             skill="CRA",
             prompt_format="react",
             group=self._group(dialogue),
-            said=said,
+            said=notes.said,
+            slips=notes.slips,
         )
 
     def _id(self, dialogue: Dialogue, turn: int, part: str) -> str:
@@ -203,7 +227,10 @@ class ReactSource(DialogueSource):
         parts = first[1:] if exchange.call and fault.part == "reply" else first
         ids = [self._id(dialogue, exchange.turn, part) for part in parts]
         for turn in range(exchange.turn + 2, len(dialogue.turns), 2):
-            calls = dialogue.turns[turn].frames[0].service_call is not None
+            frame = dialogue.turns[turn].frames[0]
+            if frame.slip:
+                continue
+            calls = frame.service_call is not None
             ids += [self._id(dialogue, turn, part) for part in self._parts(calls)]
         self.ledger.reject(ids[0], fault.reason, fault.detail)
         for later in ids[1:]:

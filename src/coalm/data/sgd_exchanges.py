@@ -66,6 +66,8 @@ class Exchange:
     offered: Values
     """Slot to values of the last offer of the same service, before this turn."""
     fault: Fault | None
+    slip: bool = False
+    """A mistake of the system that the user corrects: to be shown, not to be learned."""
 
     @property
     def observation(self) -> Message:
@@ -161,8 +163,9 @@ def read_exchanges(
         yield exchange
         if exchange.fault:
             return
-        seen += rows
-        offered[frame.service] = exchange.values("OFFER") or before.offered
+        if not exchange.slip:
+            seen += rows
+            offered[frame.service] = exchange.values("OFFER") or before.offered
         heard += f"{system.utterance.lower()}\n"
 
 
@@ -185,7 +188,7 @@ def _exchange(
 ) -> Exchange:
     frame = system.frames[0]
     state = next((f.state for f in user.frames if f.service == frame.service), None)
-    method = frame.service_call.method if frame.service_call else None
+    method = frame.service_call.method if frame.service_call else frame.slip
     intent = service.intent(method or (state.active_intent if state else ""))
     function = offer.by_key[Key(frame.service, intent.name)] if intent else None
     parameters = frame.service_call.parameters if frame.service_call else {}
@@ -207,6 +210,7 @@ def _exchange(
         earlier=before.rows,
         offered=before.offered,
         fault=fault or _reply_fault(frame, rows, before.rows, before.heard),
+        slip=frame.slip is not None,
     )
 
 

@@ -102,6 +102,9 @@ class Frame(_Record):
     state: State | None = None
     service_call: ServiceCall | None = None
     service_results: list[dict[str, str]] | None = None
+    slip: str | None = None
+    """The function that the system took by mistake, where a dialogue of ours shows one; no file of
+    SGD has it."""
 
 
 class Turn(_Record):

@@ -1,8 +1,9 @@
 """Which samples are worth one prefix tree, and how to cut those that are too many for one.
 
 Samples that a record's `meta.group` puts together (the turns of a dialogue, one long instruction)
-are a group. Among records that name none, a group is a run in depth-first order in which each
-sample shares most of its tokens with the one before it.
+are a group. Among records that name none, or are the only one of theirs (the first turns of many
+dialogues with the same tools), a group is a run in depth-first order in which each sample shares
+most of its tokens with the one before it.
 """
 
 from __future__ import annotations
@@ -76,13 +77,11 @@ class Part(NamedTuple):
 def find_groups(samples: Sequence[TrainingSample]) -> list[Group]:
     """All samples in groups, in an order that depends on nothing but the samples."""
     named: dict[tuple[str, str], list[int]] = defaultdict(list)
-    unnamed: list[int] = []
     for index, sample in enumerate(samples):
-        labels = sample.labels
-        alone = labels.group == labels.id
-        (unnamed if alone else named[labels.source, labels.group]).append(index)
-    groups = [_group(samples, members) for members in named.values()]
-    return [*groups, *_runs(_group(samples, unnamed))]
+        named[sample.labels.source, sample.labels.group].append(index)
+    groups = [_group(samples, members) for members in named.values() if len(members) > 1]
+    alone = [index for members in named.values() if len(members) == 1 for index in members]
+    return [*groups, *_runs(_group(samples, alone))]
 
 
 def each_alone(samples: Sequence[TrainingSample]) -> list[Group]:

@@ -18,6 +18,7 @@ from coalm.world.goals import Goal, Task
 from coalm.world.rules import Row
 from coalm.world.scene import Action, Call, Line, Scene, Tracker
 from coalm.world.schema import DONTCARE, Service, Wordings, services
+from coalm.world.slips import Slips
 from coalm.world.speech import Speech
 from coalm.world.tools import MODULES, world_toolbox
 from coalm.world.wording import pick
@@ -33,6 +34,7 @@ def play(
     *,
     plain: bool = False,
     brisk: bool = False,
+    slips: float = 0.0,
 ) -> dict[str, JsonValue]:
     """The dialogue in which a user pursues the goal, as SGD writes it.
 
@@ -43,8 +45,10 @@ def play(
         plain: The assistant asks for one thing at a time, only for what is required, and has one
             wording for each situation. The user speaks as ever.
         brisk: The user asks for something with all that there is to say about it.
+        slips: How often the assistant first does something else, and the user says so; such a
+            turn has `slip` in its frame.
     """
-    script = _Script(database, rng, plain, brisk)
+    script = _Script(database, rng, plain, brisk, slips)
     script.run(goal)
     turns: list[JsonValue] = [*script.scene.turns]
     names: list[JsonValue] = [*script.scene.trackers]
@@ -54,13 +58,16 @@ def play(
 class _Script:
     """One dialogue while it is being played."""
 
-    def __init__(self, database: Database, rng: random.Random, plain: bool, brisk: bool) -> None:
+    def __init__(
+        self, database: Database, rng: random.Random, plain: bool, brisk: bool, slips: float
+    ) -> None:
         self.scene = Scene(world_toolbox(database=database))
         self._database = database
         self._rng = rng
         self._plain = plain
         self._brisk = brisk
         self._speech = Speech(rng, plain=plain)
+        self._slips = Slips(slips, self.scene, self._speech, database, rng)
         self._service: Service
         self._given: dict[str, str] = {}
         """What the goal says."""
@@ -156,6 +163,7 @@ class _Script:
 
     def _find(self, name: str) -> Row | None:
         """The assistant searches and offers until the user is content; None: gives up."""
+        self._slips.search(self._service, name)
         while True:
             call = self.scene.call(self._service.name)
             if call.failed:
@@ -223,6 +231,7 @@ class _Script:
 
     def _book(self, name: str) -> Row | None:
         """Have it confirmed, book, and try again where it fails; None: gives up."""
+        self._slips.confirm(self._service, name)
         for left in reversed(range(_TRIES)):
             row = self._commit(name, self._confirm(name))
             refused = "NOTIFY_FAILURE" not in self.scene.last_acts

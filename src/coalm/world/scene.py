@@ -123,14 +123,22 @@ class Scene:
             frames.append({**part.frame(), "state": tracker.as_json(requested)})
         self._record("USER", lines, frames)
 
-    def system(self, *lines: Line, call: Call | None = None) -> None:
-        """The assistant's turn, with the call that it made before it spoke."""
+    def system(self, *lines: Line, call: Call | None = None, slip: str | None = None) -> None:
+        """The assistant's turn, with the call that it made before it spoke.
+
+        A `slip` is a turn that should have been another: it names the function wrongly taken, and
+        nobody agrees to what it proposes.
+        """
         (part,) = _parts(lines)
         frame = part.frame()
         if call is not None:
             parameters = dict[str, JsonValue](call.parameters)
             frame["service_call"] = {"method": call.method, "parameters": parameters}
             frame["service_results"] = cast("list[JsonValue]", call.results)
+        if slip is not None:
+            frame["slip"] = slip
+            self._record("SYSTEM", lines, [frame])
+            return
         # What a later AFFIRM or SELECT agrees to.
         proposal = tuple(a for a in part.actions if a.act in ("CONFIRM", "OFFER", "OFFER_INTENT"))
         if {a.act for a in proposal} == {"OFFER_INTENT"}:
@@ -142,15 +150,18 @@ class Scene:
     def call(self, service: str) -> Call:
         """Run the active intent with what the state knows."""
         tracker = self.tracker(service)
-        parameters = tracker.parameters()
+        return self.run(tracker.active, tracker.parameters())
+
+    def run(self, method: str, parameters: dict[str, str]) -> Call:
+        """Run a function with these arguments."""
         try:
-            found = self._toolbox.call(tracker.active, dict[str, JsonValue](parameters))
+            found = self._toolbox.call(method, dict[str, JsonValue](parameters))
         except UnavailableError as e:
-            return Call(tracker.active, parameters, e.alternatives, failed=True)
+            return Call(method, parameters, e.alternatives, failed=True)
         except ToolError:
-            return Call(tracker.active, parameters, [], failed=True)
+            return Call(method, parameters, [], failed=True)
         rows = cast("list[Row]", found)
-        return Call(tracker.active, parameters, rows, failed=not rows)
+        return Call(method, parameters, rows, failed=not rows)
 
     def _follow(self, tracker: Tracker, actions: list[Action]) -> None:
         acts = {action.act for action in actions}

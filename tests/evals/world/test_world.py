@@ -12,11 +12,14 @@ from coalm.evals.base import Sample, add_up
 from coalm.evals.world.errands import Errand
 from coalm.evals.world.oracle import Oracle, Patient
 from coalm.evals.world.score import DONE, KINDS
+from coalm.evals.world.steps import read_dialogue
 from coalm.evals.world.task import World, WorldConfig
 from coalm.formats import get_format
 from coalm.types import Conversation, Message, Prompt, ToolCall
 from coalm.world.rules import TODAY_TEXT
+from coalm.world.schema import services
 from coalm.world.tools import world_database
+from coalm.world.wording import names
 
 Agent = Callable[[Prompt], Message]
 COUNT = 60
@@ -89,6 +92,40 @@ def test_an_agent_that_asks_offers_and_confirms_is_understood(
 ) -> None:
     found = Counter(verdict(task, sample, Patient(sample)) for sample in samples)
     assert found[DONE] >= 0.97 * len(samples), found
+
+
+class Mishearing(Patient):
+    """Has another value confirmed than it was told."""
+
+    def __init__(self, sample: Sample, **wrong: str) -> None:
+        super().__init__(sample)
+        self._wrong = wrong
+
+    def __call__(self, prompt: Prompt) -> Message:
+        message = super().__call__(prompt)
+        if self._confirmed is None:
+            return message
+        values = self._confirmed | self._wrong
+        return message.model_copy(
+            update={"content": f"Please confirm: {', '.join(values.values())}"}
+        )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"time": "23:45"}, {"date": "2019-03-31"}, {"city": "Westhaven"}, {}], ids=str
+)
+def test_a_wrong_confirmation_is_corrected(
+    task: World, samples: list[Sample], wrong: dict[str, str]
+) -> None:
+    sample = booking(samples)
+    conversation = talk(task.rollout(sample), Mishearing(sample, **wrong))
+    turns = read_dialogue(conversation).turns
+    at = next(n for n, turn in enumerate(turns) if turn.reply.startswith("Please confirm"))
+    slots, row = services()["Dining_1"].slots, errand(sample).wants[-1].row
+    answer = turns[at + 1].user
+    corrected = {s for s in ("time", "date", "city") if names(answer, slots[s], row[s])}
+    assert corrected == wrong.keys()
+    assert task.score(sample, conversation).verdict == DONE
 
 
 def test_errands_are_drawn_anew_with_another_number_only(samples: list[Sample]) -> None:

@@ -16,7 +16,8 @@ from functools import cache
 from coalm.evals.world.errands import REFERENCE, Errand, Want, agrees
 from coalm.evals.world.steps import Dialogue, Step
 from coalm.world.database import MOST_ROWS
-from coalm.world.rules import Row
+from coalm.world.names import cities
+from coalm.world.rules import Row, days
 from coalm.world.schema import DONTCARE, Intent, Service, services
 from coalm.world.speech import Speech
 from coalm.world.wording import names, pick
@@ -170,11 +171,13 @@ class ScriptedUser:
         if asked:
             self._stalled -= bool(news)
             return " ".join(map(self._tell, asked))
-        if unsaid := self._unsaid():
-            self._stalled -= 1
-            no = [self._speech.says("negate").phrase.text] if self._confirms(reply) else []
-            return " ".join([*no, *map(self._tell, unsaid[:2])])
-        if self._confirms(reply) or "?" in reply:
+        confirms, unsaid = self._confirms(reply), self._unsaid()
+        wrong = self._contradicted(reply) if confirms else []
+        if wrong or unsaid:
+            self._stalled -= bool(unsaid)
+            no = [self._speech.says("negate").phrase.text] if confirms else []
+            return " ".join([*no, *map(self._tell, [*dict.fromkeys([*wrong, *unsaid])][:2])])
+        if confirms or "?" in reply:
             return self._speech.says("affirm").phrase.text
         return self._again()
 
@@ -191,6 +194,18 @@ class ScriptedUser:
         slots = self._service.slots
         named = [s for s, v in self._want.row.items() if names(reply, slots[s], v)]
         return self._intent.transactional and len(named) >= min(2, len(self._want.row))
+
+    def _contradicted(self, reply: str) -> list[str]:
+        """The slots for which a confirmation has another day, time or town than the wished."""
+        others = {kind: values - {*self._want.row.values()} for kind, values in _domains().items()}
+        slots = self._service.slots
+        return [
+            name
+            for name, value in self._wishes.items()
+            if value != DONTCARE
+            and not names(reply, slots[name], value)
+            and any(names(reply, slots[name], v) for v in others.get(slots[name].kind, ()))
+        ]
 
     def _misnamed(self, reply: str, heard: Dialogue) -> bool:
         """Whether the agent offers another result than the one that the user has in mind."""
@@ -223,6 +238,14 @@ class ScriptedUser:
 
 def _booked(step: Step) -> bool:
     return bool(step.rows) and REFERENCE in step.rows[0]
+
+
+@cache
+def _domains() -> Mapping[str, frozenset[str]]:
+    """Kind of slot to all values that it can have, where people would notice a wrong one."""
+    quarters = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(0, 60, 15)]
+    found = {"date": days(), "time": quarters, "city": cities()}
+    return {kind: frozenset(values) for kind, values in found.items()}
 
 
 @cache

@@ -1,0 +1,145 @@
+"""An assistant's mistakes: dialogues show them, so that a model learns to find its way back.
+
+The assistant does something else than what it was asked for, the user says so, and everything goes
+on as if nothing had been: no state and no booking comes of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from coalm.world.database import Database
+from coalm.world.names import cities
+from coalm.world.rules import days
+from coalm.world.scene import Action, Line, Scene
+from coalm.world.schema import Intent, Service, Slot, Wordings, services
+from coalm.world.speech import Speech
+from coalm.world.tools import MODULES
+from coalm.world.wording import pick
+
+_HOURS = (-12, -2, -1, 1, 2, 12)
+"""So far from the hour that was meant is the one that is understood."""
+_OTHER_FUNCTION = 0.5
+"""Share of the slips that are another function; the others are the right one with a wrong value."""
+
+
+class _Wrong(NamedTuple):
+    """Something else than what the user wants."""
+
+    service: Service
+    intent: str
+    values: dict[str, str]
+    """Slot to value."""
+    slot: str | None = None
+    """The one that is wrong; None: all of it is."""
+
+    @property
+    def function(self) -> Intent:
+        return self.service.intents[self.intent]
+
+
+class Slips:
+    """Puts mistakes into a dialogue while it is being played."""
+
+    def __init__(
+        self, share: float, scene: Scene, speech: Speech, database: Database, rng: random.Random
+    ) -> None:
+        """Make one before so many of the searches and bookings.
+
+        Args:
+            share: From 0 (never; nothing is drawn then) to 1.
+            scene: Of the dialogue.
+            speech: The words of its user and its assistant.
+            database: Where other functions find what they could be called with.
+            rng: Decides what goes wrong.
+        """
+        self._share = share
+        self._scene = scene
+        self._speech = speech
+        self._database = database
+        self._rng = rng
+
+    def search(self, service: Service, intent: str) -> None:
+        """Perhaps another search than the one that is due; the user asks once more."""
+        if not self._happens():
+            return
+        known = self._scene.tracker(service.name).parameters()
+        wrong = self._draw(service, intent, known)
+        call = self._scene.run(wrong.intent, wrong.values)
+        if call.failed:
+            return  # that nothing was found is no answer to anybody
+        line = self._said_of(wrong, "OFFER", wrong.function.offer, call.results[0])
+        self._scene.system(line, call=call, slip=wrong.intent)
+        self._ask_again(service, intent, known)
+
+    def confirm(self, service: Service, intent: str) -> None:
+        """Perhaps another booking to be confirmed than the one that is due; the user says no."""
+        if not self._happens():
+            return
+        known = self._scene.tracker(service.name).parameters()
+        wrong = self._draw(service, intent, known)
+        values = {**wrong.function.optional, **wrong.values}
+        line = self._said_of(wrong, "CONFIRM", wrong.function.confirm, values)
+        self._scene.system(line, slip=wrong.intent)
+        if wrong.slot in known:
+            no = self._speech.says("negate", Action("NEGATE"))
+            self._scene.user(no, self._speech.tells(wrong.slot, known[wrong.slot]))
+        else:
+            self._ask_again(service, intent, known)
+
+    def _happens(self) -> bool:
+        return self._share > 0 and self._rng.random() < self._share
+
+    def _draw(self, service: Service, intent: str, known: Mapping[str, str]) -> _Wrong:
+        others = {
+            slot: found
+            for slot in service.intents[intent].inputs
+            if (found := _others(service.slots[slot], known.get(slot)))
+        }
+        if not others or self._rng.random() < _OTHER_FUNCTION:
+            return self._other_function(service, intent, known)
+        slot = self._rng.choice([*others])
+        return _Wrong(service, intent, {**known, slot: self._rng.choice(others[slot])}, slot)
+
+    def _other_function(self, service: Service, intent: str, known: Mapping[str, str]) -> _Wrong:
+        """One of the same kind, search or booking, of another service."""
+        kind = service.intents[intent].transactional
+        found: list[_Wrong] = []
+        while not found:
+            other = services()[self._rng.choice([s for s in services() if s != service.name])]
+            drawn = MODULES[other.name].sample(self._database, self._rng, {})
+            values = drawn | {slot: known[slot] for slot in known.keys() & other.slots.keys()}
+            found = [
+                _Wrong(other, name, {slot: values[slot] for slot in function.required})
+                for name, function in other.intents.items()
+                if function.transactional == kind and values.keys() >= {*function.required}
+            ]
+        return self._rng.choice(found)
+
+    def _said_of(
+        self, wrong: _Wrong, act: str, wordings: Wordings, values: Mapping[str, str]
+    ) -> Line:
+        meant, self._speech.service = self._speech.service, wrong.service
+        line = self._speech.assistant(act, wordings, values)
+        self._speech.service = meant
+        return line
+
+    def _ask_again(self, service: Service, intent: str, known: Mapping[str, str]) -> None:
+        """The user's whole request once more."""
+        wordings = [pick(service.intents[intent].open, known, self._rng) for _ in range(3)]
+        line = self._speech.user("INFORM", max(wordings, key=len), known)
+        said = {action.slot for action in line.actions}
+        asks = Action("INFORM_INTENT", "intent", intent, intent)
+        rest = [self._speech.tells(slot, known[slot]) for slot in known if slot not in said]
+        self._scene.user(line._replace(actions=(asks, *line.actions)), *rest)
+
+
+def _others(slot: Slot, value: str | None) -> list[str]:
+    """Values of the slot that could be taken for this one."""
+    if slot.kind == "time" and value:
+        hours = [int(value[:2]) + apart for apart in _HOURS]
+        return [f"{hour:02}{value[2:]}" for hour in hours if 0 <= hour < 24]
+    known = {"date": days(), "city": cities()}
+    return [other for other in known.get(slot.kind, slot.possible_values) if other != value]
