@@ -8,7 +8,8 @@ A `Validator` sees conversations only, never the code that made them:
 - `thought`: the reasoning agrees with the act that follows it (`coalm.data.reasoning`).
 
 Every assistant message of a sample is checked, the one to learn and those of its history, for a
-false history teaches too. The samples of one dialogue follow each other and share their messages;
+false history teaches too; all but those that `meta.slips` names: mistakes that the user corrects,
+shown on purpose. The samples of one dialogue follow each other and share their messages;
 what was checked in the sample before is not checked again.
 """
 
@@ -69,14 +70,12 @@ class Validator:
             self._past = _Past(conversation.tools)
         past = self._past
         slips = conversation.meta.get("slips")
-        wrong = slips if isinstance(slips, list) else []
+        wrong = slips if isinstance(slips, list) else []  # on purpose, and the user says so
         for number, message in enumerate(context[len(past.messages) :], len(past.messages)):
-            if number in wrong:
-                pass  # on purpose, and the next turn of the user says so
-            elif message is not past.target:
-                past.violations += view.faults(message, past)
-            else:
+            if message is past.target:
                 past.violations += past.target_violations
+            elif number not in wrong:
+                past.violations += view.faults(message, past)
             past.heard.add(message)
             past.messages.append(message)
         past.target = target
