@@ -32,7 +32,7 @@ from coalm.data.sgd_exchanges import Exchange, Fault, read_exchanges
 from coalm.data.sgd_functions import Catalogue, Offer
 from coalm.data.sgd_records import Dialogue, Service, SgdFiles
 from coalm.data.sgd_variants import VARIANTS, Renaming
-from coalm.types import Conversation, Message, ToolSchema
+from coalm.types import Conversation, Message, ToolCall, ToolSchema
 
 TODAY = datetime.date(2019, 3, 1)
 """The day on which all SGD dialogues take place; "tomorrow" is 2019-03-02."""
@@ -162,18 +162,16 @@ class ReactSource(DialogueSource):
             notes.said.extend(item for item in exchange.said() if item not in notes.said)
             if exchange.call and not (fault and fault.part == "call"):
                 self.ledger.counts["calls"] += 1
-                thought = thoughts.before_call(exchange, key, plain=self._plain)
-                call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
+                call = self._calling(exchange, exchange.call, key)
                 yield self._sample(dialogue, exchange.turn, "call", [*history, call], offer, notes)
                 history += [call, exchange.observation]
-            thought = thoughts.before_reply(exchange, key, plain=self._plain)
-            if not thought:
+            whole = self._replying(exchange, key)
+            if not whole.thought:
                 fault = fault or Fault("reply", "turn without a thought", str(exchange.acts()))
             if fault:
                 self._reject(dialogue, exchange, fault)
                 return
             self.ledger.counts["replies"] += 1
-            whole = Message(role="assistant", thought=thought, content=exchange.reply)
             if self._two_a_turn and not exchange.call:
                 self.ledger.counts["decisions"] += 1
                 part = [*history, whole]
@@ -183,13 +181,18 @@ class ReactSource(DialogueSource):
 
     def _slip(self, exchange: Exchange, key: str) -> list[Message]:
         """What the assistant does by mistake."""
-        messages: list[Message] = []
-        if exchange.call:
-            thought = thoughts.before_call(exchange, key, plain=self._plain)
-            call = Message(role="assistant", thought=thought, tool_calls=(exchange.call,))
-            messages = [call, exchange.observation]
+        reply = self._replying(exchange, key)
+        if exchange.call is None:
+            return [reply]
+        return [self._calling(exchange, exchange.call, key), exchange.observation, reply]
+
+    def _calling(self, exchange: Exchange, call: ToolCall, key: str) -> Message:
+        thought = thoughts.before_call(exchange, key, plain=self._plain)
+        return Message(role="assistant", thought=thought, tool_calls=(call,))
+
+    def _replying(self, exchange: Exchange, key: str) -> Message:
         thought = thoughts.before_reply(exchange, key, plain=self._plain)
-        return [*messages, Message(role="assistant", thought=thought, content=exchange.reply)]
+        return Message(role="assistant", thought=thought, content=exchange.reply)
 
     def _sample(
         self,

@@ -137,10 +137,9 @@ class Scene:
             frame["service_results"] = cast("list[JsonValue]", call.results)
         if slip is not None:
             frame["slip"] = slip
-            self._record("SYSTEM", lines, [frame])
-            return
         # What a later AFFIRM or SELECT agrees to.
-        proposal = tuple(a for a in part.actions if a.act in ("CONFIRM", "OFFER", "OFFER_INTENT"))
+        acts = ("CONFIRM", "OFFER", "OFFER_INTENT") if slip is None else ()
+        proposal = tuple(a for a in part.actions if a.act in acts)
         if {a.act for a in proposal} == {"OFFER_INTENT"}:
             self._proposed = (*self._proposed, *proposal)
         elif proposal:

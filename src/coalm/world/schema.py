@@ -6,6 +6,7 @@ schemas that a live model sees.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from coalm.types import ToolSchema
 from coalm.world.names import cities
 from coalm.world.package_files import read_yaml
+from coalm.world.rules import days
 
 Wordings: TypeAlias = tuple[str, ...]
 """Ways to say one thing; the notation is explained on top of `services/dining.yaml`."""
@@ -59,6 +61,15 @@ class Slot(_Text):
     def possible_values(self) -> tuple[str, ...]:
         """All values of a categorical slot."""
         return ("True", "False") if self.kind == "flag" else self.values
+
+    @property
+    def domain(self) -> Sequence[str]:
+        """All values that it can have, times by the quarter of an hour; none of a free text."""
+        if self.kind == "date":
+            return days()
+        if self.kind == "time":
+            return [f"{hour:02}:{minute:02}" for hour in range(24) for minute in (0, 15, 30, 45)]
+        return cities() if self.kind == "city" else self.possible_values
 
 
 class Intent(_Text):

@@ -11,13 +11,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from coalm.world.database import Database
-from coalm.world.names import cities
-from coalm.world.rules import days
 from coalm.world.scene import Action, Line, Scene
 from coalm.world.schema import Intent, Service, Slot, Wordings, services
 from coalm.world.speech import Speech
 from coalm.world.tools import MODULES
-from coalm.world.wording import pick
 
 _HOURS = (-12, -2, -1, 1, 2, 12)
 """So far from the hour that was meant is the one that is understood."""
@@ -72,7 +69,7 @@ class Slips:
             return  # that nothing was found is no answer to anybody
         line = self._said_of(wrong, "OFFER", wrong.function.offer, call.results[0])
         self._scene.system(line, call=call, slip=wrong.intent)
-        self._ask_again(service, intent, known)
+        self._ask_again(intent, known)
 
     def confirm(self, service: Service, intent: str) -> None:
         """Perhaps another booking to be confirmed than the one that is due; the user says no."""
@@ -87,7 +84,7 @@ class Slips:
             no = self._speech.says("negate", Action("NEGATE"))
             self._scene.user(no, self._speech.tells(wrong.slot, known[wrong.slot]))
         else:
-            self._ask_again(service, intent, known)
+            self._ask_again(intent, known)
 
     def _happens(self) -> bool:
         return self._share > 0 and self._rng.random() < self._share
@@ -126,10 +123,9 @@ class Slips:
         self._speech.service = meant
         return line
 
-    def _ask_again(self, service: Service, intent: str, known: Mapping[str, str]) -> None:
+    def _ask_again(self, intent: str, known: Mapping[str, str]) -> None:
         """The user's whole request once more."""
-        wordings = [pick(service.intents[intent].open, known, self._rng) for _ in range(3)]
-        line = self._speech.user("INFORM", max(wordings, key=len), known)
+        line = self._speech.wants(intent, known)
         said = {action.slot for action in line.actions}
         asks = Action("INFORM_INTENT", "intent", intent, intent)
         rest = [self._speech.tells(slot, known[slot]) for slot in known if slot not in said]
@@ -138,8 +134,9 @@ class Slips:
 
 def _others(slot: Slot, value: str | None) -> list[str]:
     """Values of the slot that could be taken for this one."""
-    if slot.kind == "time" and value:
+    if slot.kind == "time":
+        if value is None:
+            return []
         hours = [int(value[:2]) + apart for apart in _HOURS]
         return [f"{hour:02}{value[2:]}" for hour in hours if 0 <= hour < 24]
-    known = {"date": days(), "city": cities()}
-    return [other for other in known.get(slot.kind, slot.possible_values) if other != value]
+    return [other for other in slot.domain if other != value]

@@ -8,7 +8,7 @@ from typing import Any
 
 from coalm.world.scene import Action, Line
 from coalm.world.schema import DONTCARE, Service, Wordings
-from coalm.world.wording import Phrase, by_value, common, fill
+from coalm.world.wording import Phrase, by_value, common, fill, pick
 
 _SMALL = 0.08
 """Share of users who type without capitals."""
@@ -52,6 +52,12 @@ class Speech:
         wordings = self.service.any[slot] if value == DONTCARE else self.service.tell[slot]
         line = self.user("INFORM", self._one_of(wordings, value), {slot: value})
         return _implied(line, slot, value)
+
+    def wants(self, intent: str, values: Mapping[str, str]) -> Line:
+        """The user asks for an intent, naming many of the values: the longest of three wordings."""
+        wordings = self.service.intents[intent].open
+        wording = max((pick(wordings, values, self._rng) for _ in range(3)), key=len)
+        return self.user("INFORM", wording, values)
 
     def wonders(self, slot: str) -> Line:
         """The user asks for a slot of a result."""

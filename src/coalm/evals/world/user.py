@@ -16,8 +16,7 @@ from functools import cache
 from coalm.evals.world.errands import REFERENCE, Errand, Want, agrees
 from coalm.evals.world.steps import Dialogue, Step
 from coalm.world.database import MOST_ROWS
-from coalm.world.names import cities
-from coalm.world.rules import Row, days
+from coalm.world.rules import Row
 from coalm.world.schema import DONTCARE, Intent, Service, services
 from coalm.world.speech import Speech
 from coalm.world.wording import names, pick
@@ -25,6 +24,8 @@ from coalm.world.wording import names, pick
 _PATIENCE = 3
 """Turns in a row without any progress after which the user gives up."""
 _NO_ROW: Row = {}
+_NOTICED = ("date", "time", "city")
+"""Kinds of slots for which the user notices another value in a confirmation."""
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -183,8 +184,7 @@ class ScriptedUser:
 
     def _again(self) -> str:
         """The whole request once more, to an agent that did something else."""
-        wording = max((pick(self._intent.open, self._wishes, self._rng) for _ in range(3)), key=len)
-        line = self._speech.user("INFORM", wording, self._wishes)
+        line = self._speech.wants(self._want.intent, self._wishes)
         said = {action.slot for action in line.actions}
         rest = [self._tell(slot) for slot in self._wishes if slot not in said]
         return " ".join([line.phrase.text, *rest])
@@ -197,14 +197,14 @@ class ScriptedUser:
 
     def _contradicted(self, reply: str) -> list[str]:
         """The slots for which a confirmation has another day, time or town than the wished."""
-        others = {kind: values - {*self._want.row.values()} for kind, values in _domains().items()}
-        slots = self._service.slots
+        mine, slots = {*self._want.row.values()}, self._service.slots
         return [
             name
             for name, value in self._wishes.items()
             if value != DONTCARE
+            and slots[name].kind in _NOTICED
             and not names(reply, slots[name], value)
-            and any(names(reply, slots[name], v) for v in others.get(slots[name].kind, ()))
+            and any(names(reply, slots[name], v) for v in slots[name].domain if v not in mine)
         ]
 
     def _misnamed(self, reply: str, heard: Dialogue) -> bool:
@@ -238,14 +238,6 @@ class ScriptedUser:
 
 def _booked(step: Step) -> bool:
     return bool(step.rows) and REFERENCE in step.rows[0]
-
-
-@cache
-def _domains() -> Mapping[str, frozenset[str]]:
-    """Kind of slot to all values that it can have, where people would notice a wrong one."""
-    quarters = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(0, 60, 15)]
-    found = {"date": days(), "time": quarters, "city": cities()}
-    return {kind: frozenset(values) for kind, values in found.items()}
 
 
 @cache
