@@ -173,6 +173,8 @@ def test_a_mistake_is_shown_corrected_and_not_learned(style: Literal["plain", "v
             assert wrongs[-1] is not sample.messages[-1]
             after = sample.messages[sample.messages.index(wrongs[-1]) + 1 :]
             assert after[0].role == "user"
+    if style == "plain":
+        assert sum("I ask for" in (m.thought or "") for m in wrong.values()) > 5
     bare = [s.model_copy(update={"meta": {**s.meta, "slips": []}}) for s in samples]
     assert any(Validator(Ledger()).check(sample) for sample in bare)
 

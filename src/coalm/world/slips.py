@@ -1,7 +1,7 @@
 """An assistant's mistakes: dialogues show them, so that a model learns to find its way back.
 
-The assistant does something else than what it was asked for, the user says so, and everything goes
-on as if nothing had been: no state and no booking comes of it.
+The assistant does something else than what it was asked for, or asks for what it knows; the user
+says so, and everything goes on as if nothing had been: no booking comes of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from coalm.world.database import Database
 from coalm.world.scene import Action, Line, Scene
-from coalm.world.schema import Intent, Service, Slot, Wordings, services
+from coalm.world.schema import DONTCARE, Intent, Service, Slot, Wordings, services
 from coalm.world.speech import Speech
 from coalm.world.tools import MODULES
 
@@ -43,7 +43,7 @@ class Slips:
     def __init__(
         self, share: float, scene: Scene, speech: Speech, database: Database, rng: random.Random
     ) -> None:
-        """Make one before so many of the searches and bookings.
+        """Make one before so many of the questions, searches and bookings.
 
         Args:
             share: From 0 (never; nothing is drawn then) to 1.
@@ -57,6 +57,22 @@ class Slips:
         self._speech = speech
         self._database = database
         self._rng = rng
+
+    def ask(self, service: Service, intent: str, wishes: Mapping[str, str]) -> None:
+        """Perhaps a question for what has been said, or need not be; the user answers once more.
+
+        `wishes` are all that the user has, said or not.
+        """
+        if not self._happens():
+            return
+        known, function = self._scene.tracker(service.name).values, service.intents[intent]
+        free = [s for s in function.optional if s in wishes or s in service.any]
+        spare = [s for s in function.inputs if s in service.ask and (s in known or s in free)]
+        if spare:
+            slot = self._rng.choice(spare)
+            self._scene.system(self._speech.asks(slot), slip=intent)
+            value = known.get(slot, wishes.get(slot, DONTCARE))
+            self._scene.user(self._speech.tells(slot, value))
 
     def search(self, service: Service, intent: str) -> None:
         """Perhaps another search than the one that is due; the user asks once more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from typing import Literal, NamedTuple, TypeAlias, cast
@@ -63,6 +63,16 @@ _VALUE = re.compile(r"\{(?:(on|a) )?(\w+)(?: (\w+)/(\w+))?\}")
 def slots_in(wording: str) -> frozenset[str]:
     """The slots whose values the wording holds."""
     return frozenset(found[2] for found in _VALUE.finditer(wording))
+
+
+def sentences(wording: str) -> Iterator[str]:
+    """All that the wording stands for, without values."""
+    found = _CHOICE.search(wording)
+    if found is None:
+        yield wording
+        return
+    for choice in found[1].split("|"):
+        yield from sentences(wording[: found.start()] + choice + wording[found.end() :])
 
 
 def fill(

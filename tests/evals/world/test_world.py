@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -12,14 +13,16 @@ from coalm.evals.base import Sample, add_up
 from coalm.evals.world.errands import Errand
 from coalm.evals.world.oracle import Oracle, Patient
 from coalm.evals.world.score import DONE, KINDS
-from coalm.evals.world.steps import read_dialogue
+from coalm.evals.world.steps import Dialogue, Turn, read_dialogue
 from coalm.evals.world.task import World, WorldConfig
+from coalm.evals.world.user import ScriptedUser, asked_for
 from coalm.formats import get_format
 from coalm.types import Conversation, Message, Prompt, ToolCall
+from coalm.world.package_files import read_yaml
 from coalm.world.rules import TODAY_TEXT
-from coalm.world.schema import services
+from coalm.world.schema import DONTCARE, Service, services
 from coalm.world.tools import world_database
-from coalm.world.wording import names
+from coalm.world.wording import by_value, names, sentences
 
 Agent = Callable[[Prompt], Message]
 COUNT = 60
@@ -126,6 +129,44 @@ def test_a_wrong_confirmation_is_corrected(
     corrected = {s for s in ("time", "date", "city") if names(answer, slots[s], row[s])}
     assert corrected == wrong.keys()
     assert task.score(sample, conversation).verdict == DONE
+
+
+@pytest.mark.parametrize("service", services().values(), ids=lambda service: service.name)
+def test_every_question_of_the_world_is_understood(service: Service) -> None:
+    questions = [
+        (intent.inputs, slot, question)
+        for intent in service.intents.values()
+        for slot in intent.inputs
+        for wording in by_value(service.ask.get(slot, ()), "")
+        for question in sentences(wording)
+    ]
+    assert len(questions) > 5
+    for inputs, slot, question in questions:
+        assert asked_for(service.name, inputs, question) == [slot], question
+
+
+@pytest.mark.parametrize("reply", ["Which hotel would you like?", "Is there anything else?"])
+def test_a_question_out_of_place_is_answered_with_the_whole_request(
+    samples: list[Sample], reply: str
+) -> None:
+    wanted = errand(booking(samples))
+    user = ScriptedUser(wanted)
+    turns: list[Turn] = []
+    for _ in range(4):
+        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", reply))
+    slots, wishes = services()["Dining_1"].slots, wanted.wants[0].wishes
+    said = {s for s, value in wishes.items() if names(turns[-1].user, slots[s], value)}
+    assert said == {slot for slot, value in wishes.items() if value != DONTCARE}
+
+
+def test_a_question_whether_to_go_ahead_is_agreed_to(samples: list[Sample]) -> None:
+    user = ScriptedUser(errand(booking(samples)))
+    turns: list[Turn] = []
+    for _ in range(4):
+        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", "Shall I do that?"))
+    wordings = cast("list[str]", read_yaml("common.yaml")["affirm"])
+    yes = {one.casefold() for wording in wordings for one in sentences(wording)}
+    assert turns[-1].user.casefold() in yes
 
 
 def test_errands_are_drawn_anew_with_another_number_only(samples: list[Sample]) -> None:

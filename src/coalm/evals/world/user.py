@@ -19,7 +19,7 @@ from coalm.world.database import MOST_ROWS
 from coalm.world.rules import Row
 from coalm.world.schema import DONTCARE, Intent, Service, services
 from coalm.world.speech import Speech
-from coalm.world.wording import names, pick
+from coalm.world.wording import by_value, names, pick, sentences
 
 _PATIENCE = 3
 """Turns in a row without any progress after which the user gives up."""
@@ -27,6 +27,8 @@ _NO_ROW: Row = {}
 _NOTICED = ("date", "time", "city")
 """Kinds of slots for which the user notices another value in a confirmation."""
 _WORD = re.compile(r"[a-z]+")
+_NO_YES = frozenset(("what", "which", "where", "when", "who", "how", "else"))
+"""Words of questions to which yes is no answer, or not what the user wants to say."""
 
 
 class ScriptedUser:
@@ -178,12 +180,12 @@ class ScriptedUser:
             self._stalled -= bool(unsaid)
             no = [self._speech.says("negate").phrase.text] if confirms else []
             return " ".join([*no, *map(self._tell, [*dict.fromkeys([*wrong, *unsaid])][:2])])
-        if confirms or "?" in reply:
+        if confirms or _takes_a_yes(reply):
             return self._speech.says("affirm").phrase.text
         return self._again()
 
     def _again(self) -> str:
-        """The whole request once more, to an agent that did something else."""
+        """The whole request once more, to an agent that did, or asks for, something else."""
         line = self._speech.wants(self._want.intent, self._wishes)
         said = {action.slot for action in line.actions}
         rest = [self._tell(slot) for slot in self._wishes if slot not in said]
@@ -220,24 +222,55 @@ class ScriptedUser:
 
     def _slots_asked(self, reply: str) -> list[str]:
         """The slots that a reply asks for, by the words of its questions."""
-        keywords = _keywords(self._want.service)
-        found: list[str] = []
-        for sentence in re.split(r"(?<=[.?!])\s+", reply):
-            if "?" not in sentence:
-                continue
-            words = set(_WORD.findall(sentence.casefold()))
-            found += [s for s in self._intent.inputs if words & keywords[s] and s not in found]
-        slots = self._service.slots
+        slots, row = self._service.slots, self._want.row
+        asked = asked_for(self._want.service, self._intent.inputs, reply)
         # a question that holds the value confirms it
-        return [
-            s
-            for s in found
-            if s not in self._want.row or not names(reply, slots[s], self._want.row[s])
-        ]
+        return [s for s in asked if s not in row or not names(reply, slots[s], row[s])]
+
+
+def asked_for(service: str, slots: Sequence[str], reply: str) -> list[str]:
+    """Which of a service's slots a reply asks for, by words of their own or by whole questions."""
+    keywords, known = _keywords(service), _known_questions(service)
+    found: set[str] = set()
+    for words in _questions(reply):
+        if words >= {"anything", "else"}:
+            continue
+        found |= {slot for slot in slots if words & keywords[slot]}
+        # "Where are you going?" holds "Where are you?": the longer one is meant
+        lengths = {s: max((len(q) for q in known[s] if q <= words), default=0) for s in slots}
+        found |= {slot for slot in slots if lengths[slot] == max(lengths.values()) > 0}
+    return [slot for slot in slots if slot in found]
+
+
+def _questions(text: str) -> list[frozenset[str]]:
+    """The words of each question."""
+    asked = [one for one in re.split(r"(?<=[.?!])\s+", text) if "?" in one]
+    return [frozenset(_WORD.findall(one.casefold())) for one in asked]
+
+
+def _takes_a_yes(reply: str) -> bool:
+    """Whether yes is an answer to the last question."""
+    asked = _questions(reply)
+    return bool(asked) and not asked[-1] & _NO_YES
 
 
 def _booked(step: Step) -> bool:
     return bool(step.rows) and REFERENCE in step.rows[0]
+
+
+@cache
+def _known_questions(service: str) -> Mapping[str, Sequence[frozenset[str]]]:
+    """Slot to the words of each of the world's questions about it."""
+    found = services()[service]
+    return {
+        slot: [
+            words
+            for wording in by_value(found.ask.get(slot, ()), "")
+            for sentence in sentences(wording)
+            for words in _questions(sentence)
+        ]
+        for slot in found.state_slots
+    }
 
 
 @cache
