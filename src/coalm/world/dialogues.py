@@ -155,6 +155,7 @@ class _Script:
             self._ask([self._rng.choice(optional)], [])
 
     def _missing(self, name: str) -> list[str]:
+        """What must still be asked for; before that, perhaps, the assistant asks one too many."""
         self._slips.ask(self._service, name, self._wishes)
         required = self._service.intents[name].required
         return [slot for slot in required if slot not in self._tracker.values]

@@ -238,7 +238,8 @@ def asked_for(service: str, slots: Sequence[str], reply: str) -> list[str]:
         found |= {slot for slot in slots if words & keywords[slot]}
         # "Where are you going?" holds "Where are you?": the longer one is meant
         lengths = {s: max((len(q) for q in known[s] if q <= words), default=0) for s in slots}
-        found |= {slot for slot in slots if lengths[slot] == max(lengths.values()) > 0}
+        longest = max(lengths.values(), default=0)
+        found |= {slot for slot in slots if lengths[slot] == longest > 0}
     return [slot for slot in slots if slot in found]
 
 
