@@ -5,9 +5,9 @@ Usage:
     python benchmarks/ship_adapter.py output/coalm_135m --share 0.6
 
 Weights are rounded to bfloat16, and get a checksum that is compared before every use. With a
-`--share` they lie between those of the run and of the adapter that it started from, which is the
-one in the package: what the run learned stays, and less is forgotten (Wortsman et al.,
-arXiv 2109.01903).
+`--share` they lie between those of the run and of the adapter that it started from (its
+`model.adapter_model`, a copy outside of the package): what the run learned stays, and less is
+forgotten (Wortsman et al., arXiv 2109.01903).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def main() -> None:
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     settings["target_modules"].sort()
     text = json.dumps(settings, indent=2, sort_keys=True)
-    (ADAPTER / "adapter_config.json").write_text(f"{text}\n", encoding="utf-8")
-    shutil.copy(adapter / "README.md", ADAPTER)
     weights = load_file(adapter / WEIGHTS)
-    if share < 1:
-        before = load_file(ADAPTER / WEIGHTS)
+    before = load_file(started_from(asked.run) / WEIGHTS) if share < 1 else {}
+    (ADAPTER / "adapter_config.json").write_text(f"{text}\n", encoding="utf-8")
+    shutil.copyfile(adapter / "README.md", ADAPTER / "README.md")
+    if before:
         weights = {
             name: share * w + (1 - share) * before[name].float() for name, w in weights.items()
         }
@@ -48,9 +48,21 @@ def main() -> None:
             card.write(f"\n{mixed}\n")
     weights = {name: w.to(torch.bfloat16) for name, w in weights.items()}
     save_file(weights, ADAPTER / WEIGHTS, metadata={"format": "pt"})
+    (ADAPTER / WEIGHTS).chmod(0o644)  # it is written for its owner alone
     checksum = sha256((ADAPTER / WEIGHTS).read_bytes()).hexdigest()
     (ADAPTER / f"{WEIGHTS}.sha256").write_text(f"{checksum}  {WEIGHTS}\n", encoding="utf-8")
     print(f"{ADAPTER}: {sum(file.stat().st_size for file in ADAPTER.iterdir()):,} bytes")
+
+
+def started_from(run: Path) -> Path:
+    """The adapter whose training a run went on with."""
+    config = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]
+    before = Path(config["model"]["adapter_model"] or "")
+    if not (before / WEIGHTS).exists() or before.resolve() == ADAPTER.resolve():
+        raise SystemExit(
+            f"{run} started from {str(before)!r}: --share needs that adapter, in a folder of its own"
+        )
+    return before
 
 
 if __name__ == "__main__":
