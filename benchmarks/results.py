@@ -54,7 +54,8 @@ BUDGET = ("training.max_steps=40", "training.save_steps=20")
 def run(*words: str | Path) -> None:
     """Run a `coalm` command; a failure ends everything."""
     print(f"$ coalm {shlex.join(map(str, words))}", flush=True)
-    subprocess.run([sys.executable, "-m", "coalm", *map(str, words)], check=True)
+    if code := subprocess.run([sys.executable, "-m", "coalm", *map(str, words)]).returncode:
+        raise SystemExit(code)
 
 
 def measure(table: str, task: str, runs: Mapping[str, Sequence[str]], asked: Sequence[str]) -> None:

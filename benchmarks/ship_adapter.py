@@ -60,7 +60,7 @@ def started_from(run: Path) -> Path:
     before = Path(config["model"]["adapter_model"] or "")
     if not (before / WEIGHTS).exists() or before.resolve() == ADAPTER.resolve():
         raise SystemExit(
-            f"{run} started from {str(before)!r}: --share needs that adapter, in a folder of its own"
+            f"{run} started from {str(before)!r}: --share needs it, in a folder of its own"
         )
     return before
 
