@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from coalm.engines.named import ADAPTER, WEIGHTS
+from coalm.train.folder import RunFolder
 
 
 def main() -> None:
@@ -56,12 +57,12 @@ def main() -> None:
 
 def started_from(run: Path) -> Path:
     """The adapter whose training a run went on with."""
-    config = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]
-    before = Path(config["model"]["adapter_model"] or "")
+    named = RunFolder(run).read()["config"]["model"]["adapter_model"]
+    if named is None:
+        raise SystemExit(f"{run} started from no adapter: there is none to --share with")
+    before = Path(named)
     if not (before / WEIGHTS).exists() or before.resolve() == ADAPTER.resolve():
-        raise SystemExit(
-            f"{run} started from {str(before)!r}: --share needs it, in a folder of its own"
-        )
+        raise SystemExit(f"{run} started from {named!r}: --share needs it, in a folder of its own")
     return before
 
 

@@ -144,21 +144,16 @@ class _Script:
 
     def _gather(self, name: str) -> None:
         """The assistant asks until it knows all required slots, and perhaps for one more."""
-        intent = self._service.intents[name]
-        while missing := self._missing(name):
+        intent, known = self._service.intents[name], self._tracker.values
+        self._slips.ask(self._service, name, self._wishes)
+        while missing := [slot for slot in intent.required if slot not in known]:
             asked = missing[: 1 if self._plain else self._rng.choice((1, 1, 2))]
             news = {s: v for s, v in self._news(name).items() if s not in asked}
             self._ask(asked, self._volunteered(name, news) if self._rng.random() < 0.3 else [])
-        known = self._tracker.values.keys()
-        optional = [s for s in intent.optional if s in self._service.any.keys() - known]
+            self._slips.ask(self._service, name, self._wishes)
+        optional = [s for s in intent.optional if s in self._service.any.keys() - known.keys()]
         if optional and not self._plain and self._rng.random() < 0.3:
             self._ask([self._rng.choice(optional)], [])
-
-    def _missing(self, name: str) -> list[str]:
-        """What must still be asked for; before that, perhaps, the assistant asks one too many."""
-        self._slips.ask(self._service, name, self._wishes)
-        required = self._service.intents[name].required
-        return [slot for slot in required if slot not in self._tracker.values]
 
     def _ask(self, slots: Sequence[str], more: Sequence[Line]) -> None:
         self.scene.system(*self._speech.lead(), *(self._speech.asks(slot) for slot in slots))
