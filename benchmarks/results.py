@@ -33,8 +33,9 @@ TASKS: Mapping[str, Sequence[str]] = {
     "apibank": ("--limit=100", "generation.batch_size=16"),
     "bfcl": ("--limit=100", "bfcl.categories=[non_live, live]", "generation.batch_size=16"),
     "multiwoz": ("--limit=20", "multiwoz.states=prompt", "multiwoz.history=spoken"),
+    "multiwoz-states": ("--limit=20", "multiwoz.mode=states", "generation.batch_size=16"),
 }
-"""What each benchmark is asked with, beside its file in configs/eval."""
+"""What each table is asked with, beside its benchmark's file in configs/eval."""
 OWN_FORM = {"apibank": "apibank.form=original", "bfcl": "bfcl.style=calls"}
 """coalm's form of the calls, in place of the benchmark's own, which cannot be guided."""
 ANSWER = "generation.max_new_tokens=256"
@@ -65,7 +66,7 @@ def measure(table: str, task: str, runs: Mapping[str, Sequence[str]], asked: Seq
         if asked and name not in asked:
             continue
         folder = RUNS / table / task / name
-        config = f"configs/eval/{task}.yaml"
+        config = f"configs/eval/{task.partition('-')[0]}.yaml"
         run("eval", "run", "-c", config, *TASKS[task], ANSWER, *words, "--out", folder)
         keep(folder, place / name)
     there = [place / name for name in runs if (place / name / METRICS).exists()]

@@ -22,15 +22,20 @@ def test_the_sections_of_the_sources_have_defaults() -> None:
     assert config.settings("sealtools").limit is None
 
 
-@pytest.mark.parametrize(("tools", "number"), [("own", 0), ("own+3", 3), ("all", None)])
-def test_the_rule_for_tools_is_read(tools: str, number: int | None) -> None:
-    assert load(f"sgd.tools={tools}").sgd.distractors == number
+@pytest.mark.parametrize(
+    ("tools", "numbers"),
+    [("own", (0, 0)), ("own+3", (3, 3)), ("own+0..4", (0, 4)), ("own+2..2", (2, 2)), ("all", None)],
+)
+def test_the_rule_for_tools_is_read(tools: str, numbers: tuple[int, int] | None) -> None:
+    assert load(f"sgd.tools={tools}").sgd.distractors == numbers
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("sgd.tools=own+", r"sgd\.tools: expected own, own\+N or all, got 'own\+'"),
+        ("sgd.tools=own+", r"sgd\.tools: expected own, own\+N, own\+N\.\.M .*got 'own\+'"),
+        ("sgd.tools=own+3..2", r"sgd\.tools: .*N at most M.*got 'own\+3\.\.2'"),
+        ("sgd.tools=own+٣", r"sgd\.tools: expected own, .*got 'own\+٣'"),
         ("sgd.tools=2", r"sgd\.tools: expected text, got 2"),
         ("sgd.limits=2", r"unknown key 'sgd\.limits'; did you mean 'sgd\.limit'\?"),
         ("sgd_calls.no_call=2", r"sgd_calls\.no_call: expected .*less than or equal to 1, got 2"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from coalm.data.offers import Offers
+from coalm.data.offers import Distractors, Offers
 from coalm.types import ToolSchema
 
 POOL = [
@@ -11,8 +11,9 @@ POOL = [
 ]
 
 
-def offers(distractors: int | None, seed: int = 7) -> Offers:
-    made = Offers(distractors, seed)
+def offers(distractors: int | None, seed: int = 7, most: int | None = None) -> Offers:
+    numbers = None if distractors is None else Distractors(distractors, most or distractors)
+    made = Offers(numbers, seed)
     made.add(POOL)
     return made
 
@@ -31,7 +32,7 @@ def test_distractors_are_others_with_another_subject() -> None:
         found = names(offers(3).offer([POOL[2]], f"sample {number}"))
         assert len(found) == len(set(found)) == 4
         assert "book_table" in found
-    close = Offers(5, 7)
+    close = Offers(Distractors(5, 5), 7)
     close.add([ToolSchema(name=name) for name in ("get_weather", "find_weather", "find_road")])
     assert set(names(close.offer([ToolSchema(name="get_weather")], "a"))) == {
         "get_weather",
@@ -44,6 +45,13 @@ def test_all_functions_stand_in_the_order_of_the_source_with_the_sample_s_own_ve
     found = offers(None).offer([mine], "a")
     assert names(found) == names(tuple(POOL))
     assert found[4] is mine
+
+
+def test_of_a_range_every_number_occurs() -> None:
+    varied = offers(0, most=3)
+    assert varied.wants_others
+    found = {len(varied.offer([POOL[2]], f"sample {number}")) for number in range(40)}
+    assert found == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("distractors", [0, 2, None])

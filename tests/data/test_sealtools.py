@@ -15,7 +15,7 @@ from coalm.types import Conversation
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sealtools"
 
 
-def read(root: Path, distractors: int = 2) -> tuple[SealToolsSource, list[Conversation]]:
+def read(root: Path, distractors: str = "2") -> tuple[SealToolsSource, list[Conversation]]:
     source = SealToolsSource(Copy(root), SealToolsConfig(tools=f"own+{distractors}"), 7)
     return source, list(source.conversations())
 
@@ -39,7 +39,7 @@ def test_distractors_are_of_the_same_area_but_not_of_a_needed_field() -> None:
     _, (first, second) = read(FIXTURE)
     assert names(first) == {"mixPaint", "rentKiln", "castBronze"}
     assert names(second) == {"mixPaint", "rentKiln", "castBronze"}
-    _, (first, _) = read(FIXTURE, distractors=0)
+    _, (first, _) = read(FIXTURE, distractors="0")
     assert names(first) == {"mixPaint"}
 
 
@@ -154,3 +154,18 @@ def test_where_no_function_fits_nothing_is_called(form: str, answer: str) -> Non
         assert not last.tool_calls
         assert last.content.startswith(answer)
         assert not names(sample) & {call.name for call in before.messages[-1].tool_calls}
+
+
+def test_the_number_of_functions_does_not_say_whether_one_fits(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURE, tmp_path / "copy")
+    with (tmp_path / "copy" / "tool.jsonl").open("a", encoding="utf-8") as file:
+        for number in range(9):
+            tool = {"api_name": f"frame{number}", "api_description": "", "field": "Art/Frames"}
+            file.write(json.dumps({**tool, "parameters": {}, "required": []}) + "\n")
+    for tools in ("own", "own+2", "own+0..4"):
+        numbers = []
+        for share in (0.0, 1.0):
+            config = SealToolsConfig(tools=tools, no_call=share)
+            source = SealToolsSource(Copy(tmp_path / "copy"), config, 7)
+            numbers.append([len(sample.tools) for sample in source.conversations()])
+        assert numbers[0] == numbers[1]

@@ -7,6 +7,7 @@ import pytest
 
 from coalm.data.base import Ledger
 from coalm.data.files import Copy
+from coalm.data.offers import Distractors
 from coalm.data.sgd_functions import Catalogue, Key, typed
 from coalm.data.sgd_records import Dialogue, SgdFiles
 
@@ -23,7 +24,8 @@ def dialogue(*services: str, name: str = "1_00000") -> Dialogue:
 
 
 def offered(distractors: int | None, *services: str) -> list[str]:
-    offer = Catalogue(SERVICES, distractors, 7).offer(dialogue(*services))
+    numbers = None if distractors is None else Distractors(distractors, distractors)
+    offer = Catalogue(SERVICES, numbers, 7).offer(dialogue(*services))
     return [tool.name for tool in offer.tools]
 
 
@@ -45,7 +47,7 @@ def test_distractors_never_do_the_job_of_the_dialogue() -> None:
 
 
 def test_distractors_differ_between_dialogues_and_stand_anywhere() -> None:
-    catalogue = Catalogue(SERVICES, 1, 7)
+    catalogue = Catalogue(SERVICES, Distractors(1, 1), 7)
     places: Counter[int] = Counter()
     extra: Counter[str] = Counter()
     for number in range(300):
@@ -61,14 +63,15 @@ def test_distractors_differ_between_dialogues_and_stand_anywhere() -> None:
 def test_the_seed_changes_the_choice() -> None:
     talks = [dialogue("Tables_1", name=f"1_{number:05}") for number in range(20)]
     first, again, other = (
-        [Catalogue(SERVICES, 1, seed).offer(talk).tools for talk in talks] for seed in (7, 7, 8)
+        [Catalogue(SERVICES, Distractors(1, 1), seed).offer(talk).tools for talk in talks]
+        for seed in (7, 7, 8)
     )
     assert first == again
     assert first != other
 
 
 def test_a_schema_has_types_enums_and_defaults_where_sgd_says_so() -> None:
-    offer = Catalogue(SERVICES, 0, 7).offer(dialogue("Tables_1"))
+    offer = Catalogue(SERVICES, Distractors(0, 0), 7).offer(dialogue("Tables_1"))
     find = offer.by_key[Key("Tables_1", "FindTable")]
     assert (find.description, find.required) == ("Find a place to eat", ("city", "cuisine"))
     assert find.properties == {
@@ -93,7 +96,7 @@ def test_a_schema_has_types_enums_and_defaults_where_sgd_says_so() -> None:
 
 def test_a_slot_that_the_schema_forgets_to_describe_is_text() -> None:
     service = SERVICES["Tunes_1"].model_copy(update={"slots": []})
-    offer = Catalogue({"Tunes_1": service}, 0, 7).offer(dialogue("Tunes_1"))
+    offer = Catalogue({"Tunes_1": service}, Distractors(0, 0), 7).offer(dialogue("Tunes_1"))
     assert offer.tools[0].properties == {"genre": {"type": "string"}}
 
 

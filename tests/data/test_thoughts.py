@@ -10,6 +10,7 @@ import pytest
 from coalm.data import thoughts
 from coalm.data.base import Ledger
 from coalm.data.files import Copy
+from coalm.data.offers import Distractors
 from coalm.data.sgd_exchanges import Exchange, read_exchanges
 from coalm.data.sgd_functions import Catalogue
 from coalm.data.sgd_records import Action, SgdFiles
@@ -21,7 +22,7 @@ KEYS = [f"1_{n:05}/1" for n in range(40)]
 
 def exchanges() -> dict[str, Exchange]:
     files = SgdFiles(Copy(FIXTURE), "train", Ledger())
-    catalogue = Catalogue(files.services, 0, 7)
+    catalogue = Catalogue(files.services, Distractors(0, 0), 7)
     return {
         f"{dialogue.dialogue_id}/{exchange.turn}": exchange
         for dialogue in files.dialogues()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from coalm.config import ConfigModel
+from coalm.data.offers import Distractors
 from coalm.formats.tool_text import ToolText
 
 SourceName = Literal[
@@ -46,25 +48,35 @@ class SourceConfig(ConfigModel):
     leave them out, counted and named. Sources whose calls a model wrote drop by default."""
 
 
+_OTHERS = re.compile(r"own(?:\+(\d+)(?:\.\.(\d+))?)?", re.ASCII)
+
+
+def _distractors(found: re.Match[str]) -> Distractors:
+    fewest = int(found[1] or 0)
+    return Distractors(fewest, int(found[2] or fewest))
+
+
 class OfferConfig(SourceConfig):
     """A source with functions on offer."""
 
     tools: str = "own"
     """Functions on offer: `own` (those that belong to the sample), `own+N` (and N others that do
-    another job) or `all` (every function of the source)."""
+    another job), `own+N..M` (from N to M others, drawn for each sample) or `all` (every function of
+    the source)."""
 
     @field_validator("tools")
     @classmethod
     def _known_rule(cls, value: str) -> str:
-        head, _, number = value.partition("+")
-        if value in ("own", "all") or (head == "own" and number.isdecimal()):
+        found = _OTHERS.fullmatch(value)
+        if value == "all" or (found and _distractors(found).fewest <= _distractors(found).most):
             return value
-        raise ValueError(f"expected own, own+N or all, got {value!r}")
+        raise ValueError(f"expected own, own+N, own+N..M (N at most M) or all, got {value!r}")
 
     @property
-    def distractors(self) -> int | None:
+    def distractors(self) -> Distractors | None:
         """How many functions of other samples are offered; None for all of them."""
-        return None if self.tools == "all" else int(self.tools.partition("+")[2] or 0)
+        found = _OTHERS.fullmatch(self.tools)
+        return _distractors(found) if found else None
 
 
 class SnipsConfig(OfferConfig):
@@ -196,7 +208,7 @@ class SealToolsConfig(OfferConfig):
     )
     """How calls are written; each request is drawn one of these."""
     no_call: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Share of the requests that are offered none of the functions that they need."""
+    """Share of the requests that are offered others in place of the functions that they need."""
 
 
 class ToolAlpacaConfig(OfferConfig):

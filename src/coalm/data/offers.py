@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from coalm.data.base import draw, shuffled
 from coalm.types import ToolSchema
@@ -13,10 +14,21 @@ _TRIES = 50
 """Draws for each distractor; a source whose functions all do the same job runs out of others."""
 
 
+class Distractors(NamedTuple):
+    """How many others are on offer beside a sample's own functions."""
+
+    fewest: int
+    most: int
+
+    def count(self, seed: int, sample: str) -> int:
+        """The number of one sample, any from `fewest` to `most`."""
+        return self.fewest + draw(seed, "how many", sample) % (self.most - self.fewest + 1)
+
+
 class Offers:
     """All functions of a source, and the choice among them."""
 
-    def __init__(self, distractors: int | None, seed: int) -> None:
+    def __init__(self, distractors: Distractors | None, seed: int) -> None:
         """Offer a sample's own functions and `distractors` others; None offers everything."""
         self._distractors = distractors
         self._seed = seed
@@ -26,7 +38,7 @@ class Offers:
     @property
     def wants_others(self) -> bool:
         """Whether the functions of all samples have to be known before the first is offered."""
-        return self._distractors != 0
+        return self._distractors is None or self._distractors.most > 0
 
     def add(self, schemas: Sequence[ToolSchema]) -> None:
         """Make functions known; of those with the same name the first one stays."""
@@ -41,15 +53,16 @@ class Offers:
         A distractor never has the name of an own function, nor its subject: beside `get_weather`,
         `weather_forecast` would be a second right answer.
         """
-        if self._distractors == 0:
-            return tuple(own)
         if self._distractors is None:
             return tuple({**self._schemas, **{schema.name: schema for schema in own}}.values())
+        others = self._distractors.count(self._seed, sample)
+        if others == 0:
+            return tuple(own)
         chosen = {schema.name: schema for schema in own}
         taken = set[str]().union(*(_subject(name) for name in chosen))
         rng = random.Random(draw(self._seed, "distractors", sample))
-        wanted = len(chosen) + self._distractors
-        for _ in range(_TRIES * self._distractors):
+        wanted = len(chosen) + others
+        for _ in range(_TRIES * others):
             name = self._names[rng.randrange(len(self._names))]
             if name not in chosen and not taken & _subject(name):
                 chosen[name] = self._schemas[name]

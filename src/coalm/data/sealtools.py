@@ -131,9 +131,9 @@ class SealToolsSource:
             return
         self.ledger.counts["requests"] += 1
         prompt_format = pick(self._formats, self._seed, "format", row.id)
-        answer, tools = Message(role="assistant", tool_calls=calls), self._offer(row)
-        if chance(self._seed, "no call", row.id) < self._no_call:
-            tools = tuple(tool for tool in tools if tool.name not in {call.name for call in calls})
+        answer = Message(role="assistant", tool_calls=calls)
+        fits = chance(self._seed, "no call", row.id) >= self._no_call
+        if not fits:
             answer = Message(
                 role="assistant", content="" if prompt_format == "json_calls" else _NONE
             )
@@ -141,7 +141,7 @@ class SealToolsSource:
         yield sample(
             f"sealtools/{row.id}",
             [Message(role="user", content=row.query.strip()), answer],
-            tools,
+            self._offer(row, fits=fits),
             source=self.name,
             skill="LA",
             prompt_format=prompt_format,
@@ -154,15 +154,18 @@ class SealToolsSource:
             raise ToolError(f"tool {call.api!r} is not in tool.jsonl")
         return ToolCall(name=call.api, arguments=check_arguments(schema, call.parameters))
 
-    def _offer(self, row: _Row) -> tuple[ToolSchema, ...]:
-        """The tools that the calls need and some others, in a drawn order.
+    def _offer(self, row: _Row, *, fits: bool) -> tuple[ToolSchema, ...]:
+        """The tools that the calls need, or others in their place, and further others.
 
-        Distractors share the area of a needed tool but not its field: within a field several tools
-        do the same job under different names, and then the answer would not be the only right one.
+        They stand in a drawn order, and there are as many where nothing fits as where something
+        does: otherwise their number would give the answer away. Distractors share the area of a
+        needed tool but not its field: within a field several tools do the same job under different
+        names, and then the answer would not be the only right one.
         """
         needed = list(dict.fromkeys(call.api for call in row.calling))
+        kept = needed if fits else []
         if self._distractors is None:
-            return tuple(self._schemas.values())
+            return tuple(tool for name, tool in self._schemas.items() if fits or name not in needed)
         fields = {self._fields[name] for name in needed}
         areas = sorted({_area(field) for field in fields})
         others = [
@@ -171,8 +174,9 @@ class SealToolsSource:
             for name in self._by_area[area]
             if self._fields[name] not in fields
         ]
-        chosen = shuffled(others, self._seed, "distractors", row.id)[: self._distractors]
-        offered = shuffled(needed + chosen, self._seed, "offer", row.id)
+        wanted = self._distractors.count(self._seed, row.id) + len(needed) - len(kept)
+        chosen = shuffled(others, self._seed, "distractors", row.id)[:wanted]
+        offered = shuffled(kept + chosen, self._seed, "offer", row.id)
         return tuple(self._schemas[name] for name in offered)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from coalm.data.base import shuffled
+from coalm.data.offers import Distractors
 from coalm.data.sgd_records import Dialogue, Intent, Service, Slot
 from coalm.types import ToolSchema
 
@@ -41,7 +42,7 @@ class Catalogue:
     def __init__(
         self,
         services: Mapping[str, Service],
-        distractors: int | None,
+        distractors: Distractors | None,
         seed: int,
         schemas: Mapping[str, ToolSchema] | None = None,
     ) -> None:
@@ -69,10 +70,9 @@ class Catalogue:
         if self._distractors is None:
             chosen = list(self._intents)
         else:
-            others = self._others(own, dialogue) if self._distractors else []
-            chosen = shuffled(
-                own + others[: self._distractors], self._seed, "offer", dialogue.dialogue_id
-            )
+            count = self._distractors.count(self._seed, dialogue.dialogue_id)
+            others = self._others(own, dialogue)[:count] if count else []
+            chosen = shuffled(own + others, self._seed, "offer", dialogue.dialogue_id)
         clashing = Counter(key.intent for key in chosen)
         by_key = {key: self._schema(key, clashing[key.intent] > 1) for key in chosen}
         return Offer(tuple(by_key.values()), by_key)

@@ -70,7 +70,8 @@ class SgdStatesSource(DialogueSource):
         for name in shuffled(self._services, self._seed, "distractors", dialogue.dialogue_id):
             if family(name) not in taken:
                 others.setdefault(family(name), name)
-        names = own + list(others.values())[: self._distractors]
+        wanted = self._distractors and self._distractors.count(self._seed, dialogue.dialogue_id)
+        names = own + list(others.values())[:wanted]
         alone = len({family(name) for name in own}) == len(own)
         return {
             name: _domain(self._services[name], family(name) if alone else name)
