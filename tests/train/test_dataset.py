@@ -117,10 +117,11 @@ def test_what_is_learnt_of_all_shapes_in_one_file(
 
 def test_labels(tokenizer: PreTrainedTokenizerBase, write: Write) -> None:
     rows = [CONVERSATION.model_dump(mode="json"), ALPACA, CHAT | {"id": "c9"}]
-    found = list(read_samples(write("f.jsonl", rows), tokenizer, max_length=2000))
+    path = write("f.jsonl", rows)
+    found = list(read_samples(path, tokenizer, max_length=2000))
     assert [sample.labels for sample in found] == [
         Labels(id="sgd-7-1", source="sgd", skill="LA", group="sgd-7"),
-        Labels(id="f.jsonl:2", source="f.jsonl", skill="f.jsonl", group="f.jsonl:2"),
+        Labels(id="f.jsonl:2", source="f.jsonl", skill="f.jsonl", group=f"{path}:2"),
         Labels(id="c9", source="f.jsonl", skill="f.jsonl", group="c9"),
     ]
 

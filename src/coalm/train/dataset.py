@@ -137,7 +137,7 @@ def read_labels(row: Mapping[str, Any], path: Path, number: int) -> Labels:
         id=record_id,
         source=source,
         skill=str(meta.get("skill") or source),
-        group=str(meta.get("group") or record_id),
+        group=str(meta.get("group") or row.get("id") or f"{path}:{number}"),
     )
 
 
