@@ -20,7 +20,7 @@ class Distractors(NamedTuple):
     fewest: int
     most: int
 
-    def count(self, seed: int, sample: str) -> int:
+    def drawn(self, seed: int, sample: str) -> int:
         """The number of one sample, any from `fewest` to `most`."""
         return self.fewest + draw(seed, "how many", sample) % (self.most - self.fewest + 1)
 
@@ -55,7 +55,7 @@ class Offers:
         """
         if self._distractors is None:
             return tuple({**self._schemas, **{schema.name: schema for schema in own}}.values())
-        others = self._distractors.count(self._seed, sample)
+        others = self._distractors.drawn(self._seed, sample)
         if others == 0:
             return tuple(own)
         chosen = {schema.name: schema for schema in own}

@@ -174,7 +174,7 @@ class SealToolsSource:
             for name in self._by_area[area]
             if self._fields[name] not in fields
         ]
-        wanted = self._distractors.count(self._seed, row.id) + len(needed) - len(kept)
+        wanted = self._distractors.drawn(self._seed, row.id) + len(needed) - len(kept)
         chosen = shuffled(others, self._seed, "distractors", row.id)[:wanted]
         offered = shuffled(kept + chosen, self._seed, "offer", row.id)
         return tuple(self._schemas[name] for name in offered)

@@ -70,7 +70,7 @@ class Catalogue:
         if self._distractors is None:
             chosen = list(self._intents)
         else:
-            count = self._distractors.count(self._seed, dialogue.dialogue_id)
+            count = self._distractors.drawn(self._seed, dialogue.dialogue_id)
             others = self._others(own, dialogue)[:count] if count else []
             chosen = shuffled(own + others, self._seed, "offer", dialogue.dialogue_id)
         clashing = Counter(key.intent for key in chosen)

@@ -70,7 +70,7 @@ class SgdStatesSource(DialogueSource):
         for name in shuffled(self._services, self._seed, "distractors", dialogue.dialogue_id):
             if family(name) not in taken:
                 others.setdefault(family(name), name)
-        wanted = self._distractors and self._distractors.count(self._seed, dialogue.dialogue_id)
+        wanted = self._distractors and self._distractors.drawn(self._seed, dialogue.dialogue_id)
         names = own + list(others.values())[:wanted]
         alone = len({family(name) for name in own}) == len(own)
         return {
