@@ -35,7 +35,8 @@ TASKS: Mapping[str, Sequence[str]] = {
     "multiwoz": ("--limit=20", "multiwoz.states=prompt", "multiwoz.history=spoken"),
     "multiwoz-states": ("--limit=20", "multiwoz.mode=states", "generation.batch_size=16"),
 }
-"""What each table is asked with, beside its benchmark's file in configs/eval."""
+"""What each table is asked with, beside its benchmark's file in configs/eval; the benchmark is what
+stands before a hyphen."""
 OWN_FORM = {"apibank": "apibank.form=original", "bfcl": "bfcl.style=calls"}
 """coalm's form of the calls, in place of the benchmark's own, which cannot be guided."""
 ANSWER = "generation.max_new_tokens=256"

@@ -33,7 +33,10 @@ def test_the_rule_for_tools_is_read(tools: str, numbers: tuple[int, int] | None)
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("sgd.tools=own+", r"sgd\.tools: expected own, own\+N, own\+N\.\.M .*got 'own\+'"),
+        (
+            "sgd.tools=own+",
+            r"sgd\.tools: expected own, own\+N, own\+N\.\.M \(N at most M\) or all, got 'own\+'",
+        ),
         ("sgd.tools=own+3..2", r"sgd\.tools: .*N at most M.*got 'own\+3\.\.2'"),
         ("sgd.tools=own+٣", r"sgd\.tools: expected own, .*got 'own\+٣'"),
         ("sgd.tools=2", r"sgd\.tools: expected text, got 2"),

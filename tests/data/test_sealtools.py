@@ -15,7 +15,7 @@ from coalm.types import Conversation
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sealtools"
 
 
-def read(root: Path, distractors: str = "2") -> tuple[SealToolsSource, list[Conversation]]:
+def read(root: Path, distractors: int = 2) -> tuple[SealToolsSource, list[Conversation]]:
     source = SealToolsSource(Copy(root), SealToolsConfig(tools=f"own+{distractors}"), 7)
     return source, list(source.conversations())
 
@@ -39,7 +39,7 @@ def test_distractors_are_of_the_same_area_but_not_of_a_needed_field() -> None:
     _, (first, second) = read(FIXTURE)
     assert names(first) == {"mixPaint", "rentKiln", "castBronze"}
     assert names(second) == {"mixPaint", "rentKiln", "castBronze"}
-    _, (first, _) = read(FIXTURE, distractors="0")
+    _, (first, _) = read(FIXTURE, distractors=0)
     assert names(first) == {"mixPaint"}
 
 

@@ -51,7 +51,10 @@ class SourceConfig(ConfigModel):
 _OTHERS = re.compile(r"own(?:\+(\d+)(?:\.\.(\d+))?)?", re.ASCII)
 
 
-def _distractors(found: re.Match[str]) -> Distractors:
+def _distractors(rule: str) -> Distractors | None:
+    """What `own`, `own+N` and `own+N..M` say; None for any other text."""
+    if (found := _OTHERS.fullmatch(rule)) is None:
+        return None
     fewest = int(found[1] or 0)
     return Distractors(fewest, int(found[2] or fewest))
 
@@ -67,16 +70,15 @@ class OfferConfig(SourceConfig):
     @field_validator("tools")
     @classmethod
     def _known_rule(cls, value: str) -> str:
-        found = _OTHERS.fullmatch(value)
-        if value == "all" or (found and _distractors(found).fewest <= _distractors(found).most):
+        others = _distractors(value)
+        if value == "all" or (others and others.fewest <= others.most):
             return value
         raise ValueError(f"expected own, own+N, own+N..M (N at most M) or all, got {value!r}")
 
     @property
     def distractors(self) -> Distractors | None:
         """How many functions of other samples are offered; None for all of them."""
-        found = _OTHERS.fullmatch(self.tools)
-        return _distractors(found) if found else None
+        return _distractors(self.tools)
 
 
 class SnipsConfig(OfferConfig):

@@ -137,6 +137,7 @@ def read_labels(row: Mapping[str, Any], path: Path, number: int) -> Labels:
         id=record_id,
         source=source,
         skill=str(meta.get("skill") or source),
+        # the whole path: files of one name in several folders have nothing in common
         group=str(meta.get("group") or row.get("id") or f"{path}:{number}"),
     )
 
