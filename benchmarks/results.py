@@ -43,7 +43,7 @@ ANSWER = "generation.max_new_tokens=256"
 BASE, TUNED = "--model=smollm2-135m-instruct", "--model=coalm-135m"
 PARTS = {
     "TOD": ("snips", "sgd_states"),
-    "LA": ("sealtools", "sgd_calls"),
+    "LA": ("sealtools", "sgd_calls", "sgd_requests"),
     "CRA": ("sgd", "world"),
 }
 """The sources of each skill."""

@@ -35,6 +35,7 @@ CASES = [
     Case("snips", "snips", SNIPS, key="PlaySong"),
     Case("sgd", "sgd", "train/dialogues_002.json"),
     Case("sgd_calls", "sgd", "train/dialogues_002.json"),
+    Case("sgd_requests", "sgd", "train/dialogues_002.json"),
     Case("hammer", "xlam", "xlam_function_calling_60k.json"),
     Case("hammer", "xlam", "xlam-7.5k-irrelevancek.json"),
     Case("toolace", "toolace", "data.json"),

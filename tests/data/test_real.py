@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from coalm.data.config import SealToolsConfig, SgdConfig, SnipsConfig
+from coalm.data.config import (
+    SealToolsConfig,
+    SgdCallsConfig,
+    SgdConfig,
+    SgdRequestsConfig,
+    SnipsConfig,
+)
 from coalm.data.files import Copy
 from coalm.data.sealtools import SealToolsSource
-from coalm.data.sgd import SgdSource
+from coalm.data.sgd import SgdCallsSource, SgdSource
+from coalm.data.sgd_requests import SgdRequestsSource
 from coalm.data.snips import SnipsSource
 from coalm.formats import get_format
 from coalm.tools import check_arguments
+from coalm.types import ToolCall
 
 pytestmark = pytest.mark.real
 PARTS = ("dev", "test_in_domain", "test_out_domain")
@@ -82,6 +90,24 @@ def test_cutting_results_takes_no_ground_from_any_reply() -> None:
         reasons.append((source.ledger.rejected, sizes.total()))
         assert sizes.total() > 20_000
     assert reasons[0] == reasons[1]
+
+
+def test_requests_have_the_calls_of_sgd_itself() -> None:
+    copy = Copy(folder("sgd"), "sgd")
+    calls: dict[str, ToolCall] = {}
+    for sample in SgdCallsSource(copy, SgdCallsConfig(no_call=0.0), 7).conversations():
+        dialogue, _, turn = sample.id.removesuffix("/json").rpartition("/")
+        calls[f"{dialogue}/{int(turn) - 1:02}/request"] = sample.messages[-1].tool_calls[0]
+    equal: Counter[bool] = Counter()
+    for sample in SgdRequestsSource(copy, SgdRequestsConfig(tools="own"), 7).conversations():
+        if (theirs := calls.get(sample.id)) is None:
+            continue
+        (ours,) = sample.messages[-1].tool_calls
+        assert ours.name.endswith(theirs.name)
+        # theirs may have values of earlier turns, too
+        assert ours.arguments.items() <= theirs.arguments.items()
+        equal[ours.arguments == theirs.arguments] += 1
+    assert equal == {True: 2_920, False: 21}
 
 
 def test_seal_tools_gives_every_request_that_can_be_answered_at_once() -> None:

@@ -9,7 +9,7 @@ from coalm.data.base import Ledger
 from coalm.data.files import Copy
 from coalm.data.offers import Distractors
 from coalm.data.sgd_functions import Catalogue, Key, typed
-from coalm.data.sgd_records import Dialogue, SgdFiles
+from coalm.data.sgd_records import SgdFiles
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sgd"
 SERVICES = SgdFiles(Copy(FIXTURE), "train", Ledger()).services
@@ -19,13 +19,9 @@ ALL = {
 }
 
 
-def dialogue(*services: str, name: str = "1_00000") -> Dialogue:
-    return Dialogue(dialogue_id=name, services=list(services), turns=[])
-
-
 def offered(distractors: int | None, *services: str) -> list[str]:
     numbers = None if distractors is None else Distractors(distractors, distractors)
-    offer = Catalogue(SERVICES, numbers, 7).offer(dialogue(*services))
+    offer = Catalogue(SERVICES, numbers, 7).offer(services, "1_00000")
     return [tool.name for tool in offer.tools]
 
 
@@ -51,7 +47,7 @@ def test_distractors_differ_between_dialogues_and_stand_anywhere() -> None:
     places: Counter[int] = Counter()
     extra: Counter[str] = Counter()
     for number in range(300):
-        offer = catalogue.offer(dialogue("Tables_1", name=f"1_{number:05}"))
+        offer = catalogue.offer(["Tables_1"], f"1_{number:05}")
         names = [tool.name for tool in offer.tools]
         (other,) = set(names) - {"FindTable", "BookTable"}
         extra[other] += 1
@@ -61,9 +57,12 @@ def test_distractors_differ_between_dialogues_and_stand_anywhere() -> None:
 
 
 def test_the_seed_changes_the_choice() -> None:
-    talks = [dialogue("Tables_1", name=f"1_{number:05}") for number in range(20)]
+    talks = [f"1_{number:05}" for number in range(20)]
     first, again, other = (
-        [Catalogue(SERVICES, Distractors(1, 1), seed).offer(talk).tools for talk in talks]
+        [
+            Catalogue(SERVICES, Distractors(1, 1), seed).offer(["Tables_1"], talk).tools
+            for talk in talks
+        ]
         for seed in (7, 7, 8)
     )
     assert first == again
@@ -71,7 +70,7 @@ def test_the_seed_changes_the_choice() -> None:
 
 
 def test_a_schema_has_types_enums_and_defaults_where_sgd_says_so() -> None:
-    offer = Catalogue(SERVICES, Distractors(0, 0), 7).offer(dialogue("Tables_1"))
+    offer = Catalogue(SERVICES, Distractors(0, 0), 7).offer(["Tables_1"], "1_00000")
     find = offer.by_key[Key("Tables_1", "FindTable")]
     assert (find.description, find.required) == ("Find a place to eat", ("city", "cuisine"))
     assert find.properties == {
@@ -96,7 +95,7 @@ def test_a_schema_has_types_enums_and_defaults_where_sgd_says_so() -> None:
 
 def test_a_slot_that_the_schema_forgets_to_describe_is_text() -> None:
     service = SERVICES["Tunes_1"].model_copy(update={"slots": []})
-    offer = Catalogue({"Tunes_1": service}, Distractors(0, 0), 7).offer(dialogue("Tunes_1"))
+    offer = Catalogue({"Tunes_1": service}, Distractors(0, 0), 7).offer(["Tunes_1"], "1_00000")
     assert offer.tools[0].properties == {"genre": {"type": "string"}}
 
 

@@ -27,7 +27,10 @@ def exchanges() -> dict[str, Exchange]:
         f"{dialogue.dialogue_id}/{exchange.turn}": exchange
         for dialogue in files.dialogues()
         for exchange in read_exchanges(
-            dialogue, files.services, catalogue.offer(dialogue), result_rows=3
+            dialogue,
+            files.services,
+            catalogue.offer(dialogue.services, dialogue.dialogue_id),
+            result_rows=3,
         )
     }
 

@@ -39,6 +39,7 @@ SOURCES: dict[SourceName, tuple[str, str | None]] = {
     "snips": ("coalm.data.snips.SnipsSource", "snips"),
     "sgd": ("coalm.data.sgd.SgdSource", "sgd"),
     "sgd_calls": ("coalm.data.sgd.SgdCallsSource", "sgd"),
+    "sgd_requests": ("coalm.data.sgd_requests.SgdRequestsSource", "sgd"),
     "sgd_states": ("coalm.data.sgd_states.SgdStatesSource", "sgd"),
     "world": ("coalm.data.mini_world.WorldSource", None),
     "hammer": ("coalm.data.hammer.HammerSource", "xlam"),

@@ -38,6 +38,7 @@ _ABOUT = {
     "snips": _About("SNIPS sentences as dialogue states", "snips"),
     "sgd": _About("Schema-Guided Dialogue as ReAct turns", "sgd"),
     "sgd_calls": _About("Schema-Guided Dialogue as function calls", "sgd"),
+    "sgd_requests": _About("Schema-Guided Dialogue's requests as function calls", "sgd"),
     "sgd_states": _About("Schema-Guided Dialogue as dialogue states", "sgd"),
     "world": _About("The mini world's dialogues as ReAct turns", None),
     "hammer": _About("xLAM and irrelevance rows, masked as by Hammer", "xlam"),

@@ -16,6 +16,7 @@ SourceName = Literal[
     "snips",
     "sgd",
     "sgd_calls",
+    "sgd_requests",
     "sgd_states",
     "world",
     "hammer",
@@ -25,6 +26,7 @@ SourceName = Literal[
 ]
 Shape = Literal["conversations", "alpaca", "messages", "parquet"]
 """What a row of a file looks like."""
+CallFormat = Literal["json_calls", "python_calls", "system_calls"]
 Output = Literal["alpaca", "messages", "parquet"]
 TeacherMode = Literal["thoughts", "turns"]
 
@@ -129,6 +131,24 @@ class SgdCallsConfig(SgdFilesConfig):
     """Share of the turns that plainly need no call that become samples with an empty list."""
 
 
+class SgdRequestsConfig(SgdFilesConfig):
+    """SGD's requests that say all they need, as single function calls."""
+
+    offers: int = Field(default=4, ge=1)
+    """How many offers every service has. Requests with the same one begin alike, so that training
+    in trees computes that once."""
+    formats: tuple[CallFormat, ...] = Field(default=("json_calls",), min_length=1)
+    """How calls are written; each offer is drawn one of these."""
+    value_formats: bool = False
+    """Whether descriptions say how most dates and towns are to be written, one way or another
+    (`MM/DD/YYYY`; `City, State`), and the values are so."""
+    paired: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the requests that are put into one message with the next one of their offer."""
+    no_call: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the requests that are offered functions for other jobs; a few words of farewell,
+    for which there is no function either, come with them."""
+
+
 class SgdStatesConfig(SgdFilesConfig):
     """SGD's states after every turn of the user; `tools` counts domains here."""
 
@@ -205,9 +225,7 @@ class SealToolsConfig(OfferConfig):
         "dev",
     )
     """Files to read. The tests are for who does not evaluate on Seal-Tools."""
-    formats: tuple[Literal["json_calls", "python_calls", "system_calls"], ...] = Field(
-        default=("json_calls",), min_length=1
-    )
+    formats: tuple[CallFormat, ...] = Field(default=("json_calls",), min_length=1)
     """How calls are written; each request is drawn one of these."""
     no_call: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the requests that are offered others in place of the functions that they need."""
@@ -276,6 +294,7 @@ class DataConfig(ConfigModel):
     snips: SnipsConfig = SnipsConfig()
     sgd: SgdConfig = SgdConfig()
     sgd_calls: SgdCallsConfig = SgdCallsConfig()
+    sgd_requests: SgdRequestsConfig = SgdRequestsConfig()
     sgd_states: SgdStatesConfig = SgdStatesConfig()
     world: WorldConfig = WorldConfig()
     hammer: HammerConfig = HammerConfig()

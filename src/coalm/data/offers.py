@@ -10,6 +10,8 @@ from typing import NamedTuple
 from coalm.data.base import draw, shuffled
 from coalm.types import ToolSchema
 
+NOTHING_FITS = "None of the functions on offer can do this."
+"""The answer where none does; calls in JSON have an empty list for it."""
 _TRIES = 50
 """Draws for each distractor; a source whose functions all do the same job runs out of others."""
 

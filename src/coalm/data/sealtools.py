@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from coalm.data.base import Ledger, chance, pick, sample, shuffled
 from coalm.data.config import SealToolsConfig
 from coalm.data.files import Copy, RawFile, first_fault, read_lines
+from coalm.data.offers import NOTHING_FITS
 from coalm.errors import DataError, ToolError
 from coalm.tools import check_arguments
 from coalm.types import Conversation, Message, ToolCall, ToolSchema
@@ -32,8 +33,6 @@ from coalm.types import Conversation, Message, ToolCall, ToolSchema
 _FOLDER = r"(?:Seal-Tools_Dataset/)?"
 _TOOLS = re.compile(rf"{_FOLDER}tool\.jsonl")
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-_NONE = "None of the functions on offer can do this."
-"""The answer where nothing fits; in JSON there is an empty list for it."""
 _RESULT = re.compile(r"API_call_\d+")
 
 
@@ -135,7 +134,7 @@ class SealToolsSource:
         fits = chance(self._seed, "no call", row.id) >= self._no_call
         if not fits:
             answer = Message(
-                role="assistant", content="" if prompt_format == "json_calls" else _NONE
+                role="assistant", content="" if prompt_format == "json_calls" else NOTHING_FITS
             )
             self.ledger.counts["requests without a call"] += 1
         yield sample(

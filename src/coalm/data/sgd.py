@@ -93,12 +93,20 @@ class DialogueSource(ABC):
     """What all sources do: read dialogues, fix their functions, stop at a fault."""
 
     name: str
+    _whole_names = False
+    """Functions are named `Service_Intent`, and not only where two would share a name."""
 
     def __init__(self, dialogues: Dialogues, config: OfferConfig, seed: int) -> None:
         self.ledger = dialogues.ledger
         self._dialogues = dialogues
         self._services = dialogues.services
-        self._catalogue = Catalogue(self._services, config.distractors, seed, dialogues.schemas)
+        self._catalogue = Catalogue(
+            self._services,
+            config.distractors,
+            seed,
+            dialogues.schemas,
+            whole_names=self._whole_names,
+        )
 
     def conversations(self) -> Iterator[Conversation]:
         """See `Source.conversations`."""
@@ -147,7 +155,7 @@ class ReactSource(DialogueSource):
     """Thoughts have one wording each."""
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
-        offer = self._catalogue.offer(dialogue)
+        offer = self._catalogue.offer(dialogue.services, dialogue.dialogue_id)
         history = [today()]
         notes = _Notes([], [])
         for exchange in self._exchanges(dialogue, offer, self._result_rows):
@@ -265,7 +273,7 @@ class SgdCallsSource(DialogueSource):
         self._seed = seed
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
-        offer = self._catalogue.offer(dialogue)
+        offer = self._catalogue.offer(dialogue.services, dialogue.dialogue_id)
         history = [today()]
         group = self._group(dialogue)
         for exchange in self._exchanges(dialogue, offer, None):

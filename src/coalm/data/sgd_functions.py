@@ -8,14 +8,14 @@ on offer would share a name, both are named `Service_Intent`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from coalm.data.base import shuffled
 from coalm.data.offers import Distractors
-from coalm.data.sgd_records import Dialogue, Intent, Service, Slot
+from coalm.data.sgd_records import Intent, Service, Slot
 from coalm.types import ToolSchema
 
 ANY = "dontcare"
@@ -45,6 +45,8 @@ class Catalogue:
         distractors: Distractors | None,
         seed: int,
         schemas: Mapping[str, ToolSchema] | None = None,
+        *,
+        whole_names: bool = False,
     ) -> None:
         """Offer a dialogue's own functions and `distractors` of others; None offers everything.
 
@@ -53,6 +55,7 @@ class Catalogue:
             distractors: see above.
             seed: draws them.
             schemas: of intents that are tools already, by name; the others get one made.
+            whole_names: whether all functions are named `Service_Intent`.
         """
         self._intents = {
             Key(name, intent.name): (service, intent)
@@ -63,22 +66,28 @@ class Catalogue:
         self._seed = seed
         self._schemas: dict[tuple[Key, bool], ToolSchema] = {}
         self._given = schemas or {}
+        self._whole_names = whole_names
 
-    def offer(self, dialogue: Dialogue) -> Offer:
-        """The functions on offer in a dialogue, in an order that says nothing about the answer."""
-        own = [key for key in self._intents if key.service in dialogue.services]
+    def offer(self, services: Collection[str], sample: str) -> Offer:
+        """The functions of `services` and others, in an order that says nothing about the answer.
+
+        Others and order are drawn for `sample`, such as a dialogue.
+        """
+        own = [key for key in self._intents if key.service in services]
         if self._distractors is None:
             chosen = list(self._intents)
         else:
-            count = self._distractors.drawn(self._seed, dialogue.dialogue_id)
-            others = self._others(own, dialogue)[:count] if count else []
-            chosen = shuffled(own + others, self._seed, "offer", dialogue.dialogue_id)
+            count = self._distractors.drawn(self._seed, sample)
+            others = self._others(own, sample)[:count] if count else []
+            chosen = shuffled(own + others, self._seed, "offer", sample)
         clashing = Counter(key.intent for key in chosen)
-        by_key = {key: self._schema(key, clashing[key.intent] > 1) for key in chosen}
+        by_key = {
+            key: self._schema(key, self._whole_names or clashing[key.intent] > 1) for key in chosen
+        }
         return Offer(tuple(by_key.values()), by_key)
 
-    def _others(self, own: Sequence[Key], dialogue: Dialogue) -> list[Key]:
-        """Intents that do another job than those of the dialogue, in a drawn order.
+    def _others(self, own: Sequence[Key], sample: str) -> list[Key]:
+        """Intents that do another job than the own ones, in a drawn order.
 
         A second bus or hotel service among the distractors would make the answer ambiguous.
         """
@@ -89,7 +98,7 @@ class Catalogue:
             for key in self._intents
             if key.intent not in names and family(key.service) not in families
         ]
-        return shuffled(others, self._seed, "distractors", dialogue.dialogue_id)
+        return shuffled(others, self._seed, "distractors", sample)
 
     def _schema(self, key: Key, qualified: bool) -> ToolSchema:
         """The function of an intent, one object for all dialogues."""
