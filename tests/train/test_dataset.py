@@ -120,9 +120,9 @@ def test_labels(tokenizer: PreTrainedTokenizerBase, write: Write) -> None:
     path = write("f.jsonl", rows)
     found = list(read_samples(path, tokenizer, max_length=2000))
     assert [sample.labels for sample in found] == [
-        Labels(id="sgd-7-1", source="sgd", skill="LA", group="sgd-7"),
+        Labels(id="sgd-7-1", source="sgd", skill="LA", group=f"{path}:sgd-7"),
         Labels(id="f.jsonl:2", source="f.jsonl", skill="f.jsonl", group=f"{path}:2"),
-        Labels(id="c9", source="f.jsonl", skill="f.jsonl", group="c9"),
+        Labels(id="c9", source="f.jsonl", skill="f.jsonl", group=f"{path}:c9"),
     ]
 
 

@@ -61,7 +61,7 @@ class Labels(NamedTuple):
     skill: str
     """TOD, LA or CRA; the source where the record does not say."""
     group: str
-    """Records of one group share a long prefix (a dialogue, an instruction)."""
+    """Records of one file and one group share a long prefix (a dialogue, an instruction)."""
 
 
 class TrainingSample(NamedTuple):
@@ -137,8 +137,8 @@ def read_labels(row: Mapping[str, Any], path: Path, number: int) -> Labels:
         id=record_id,
         source=source,
         skill=str(meta.get("skill") or source),
-        # the whole path: files of one name in several folders have nothing in common
-        group=str(meta.get("group") or row.get("id") or f"{path}:{number}"),
+        # another file has the same dialogue under another schema, or nothing in common with this
+        group=f"{path}:{meta.get('group') or row.get('id') or number}",
     )
 
 
