@@ -103,6 +103,14 @@ def test_no_call_is_where_no_function_fits(tmp_path: Path) -> None:
     assert source.ledger.counts["requests without a call"] == len(samples)
 
 
+def test_a_turn_without_an_act_is_no_farewell(tmp_path: Path) -> None:
+    people = everyone()
+    for one in people:
+        one["turns"][2]["frames"][0]["actions"] = []
+    samples, _ = read(tmp_path, people, no_call=1.0)
+    assert len(samples) == len(people)
+
+
 def test_without_an_offer_for_other_jobs_it_is_said_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"every offer has a function for Tables.*`tools`"):
         read(tmp_path, everyone(), no_call=1.0, tools="all")
