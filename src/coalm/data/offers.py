@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from coalm.data.base import draw, shuffled
-from coalm.types import ToolSchema
+from coalm.types import Message, ToolSchema
 
-NOTHING_FITS = "None of the functions on offer can do this."
-"""The answer where none does; calls in JSON have an empty list for it."""
+_NOTHING_FITS = "None of the functions on offer can do this."
 _TRIES = 50
 """Draws for each distractor; a source whose functions all do the same job runs out of others."""
 
@@ -25,6 +24,11 @@ class Distractors(NamedTuple):
     def drawn(self, seed: int, sample: str) -> int:
         """The number of one sample, any from `fewest` to `most`."""
         return self.fewest + draw(seed, "how many", sample) % (self.most - self.fewest + 1)
+
+
+def refusal(prompt_format: str) -> Message:
+    """The answer where no function on offer fits; calls in JSON have an empty list for it."""
+    return Message(role="assistant", content="" if prompt_format == "json_calls" else _NOTHING_FITS)
 
 
 class Offers:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from coalm.data.base import Ledger, chance, pick, sample, shuffled
 from coalm.data.config import SealToolsConfig
 from coalm.data.files import Copy, RawFile, first_fault, read_lines
-from coalm.data.offers import NOTHING_FITS
+from coalm.data.offers import refusal
 from coalm.errors import DataError, ToolError
 from coalm.tools import check_arguments
 from coalm.types import Conversation, Message, ToolCall, ToolSchema
@@ -133,9 +133,7 @@ class SealToolsSource:
         answer = Message(role="assistant", tool_calls=calls)
         fits = chance(self._seed, "no call", row.id) >= self._no_call
         if not fits:
-            answer = Message(
-                role="assistant", content="" if prompt_format == "json_calls" else NOTHING_FITS
-            )
+            answer = refusal(prompt_format)
             self.ledger.counts["requests without a call"] += 1
         yield sample(
             f"sealtools/{row.id}",

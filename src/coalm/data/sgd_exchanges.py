@@ -91,9 +91,9 @@ class Exchange:
         if value in ("True", "False"):
             # these are names of values: "that is true" says nothing about a slot
             forms = [form for form in forms if form != value]
-        elif _is_said(value, self.heard):
+        elif is_said(value, self.heard):
             return None
-        said = [form for form in forms if _is_said(form, self.heard)]
+        said = [form for form in forms if is_said(form, self.heard)]
         return said[-1] if said else ""
 
     def known(self) -> dict[str, JsonValue]:
@@ -198,7 +198,7 @@ def _exchange(
         user=user.utterance.strip(),
         reply=system.utterance.strip(),
         heard=before.heard,
-        user_acts=frozenset(action.act for f in user.frames for action in f.actions),
+        user_acts=user.acts,
         forms=state.slot_values if state else {},
         function=function,
         transactional=bool(intent and intent.is_transactional),
@@ -274,7 +274,7 @@ def _is_known(action: Action, known: Sequence[Row], heard: str) -> bool:
     )
 
 
-def _is_said(form: str, heard: str) -> bool:
+def is_said(form: str, heard: str) -> bool:
     """Whether it was said as words of their own: the 2 in "12" is none."""
     text = form.lower()
     at = heard.find(text)

@@ -106,6 +106,11 @@ class Frame(_Record):
     """The function that the system took by mistake, where a dialogue of ours shows one; no file of
     SGD has it."""
 
+    @property
+    def acts(self) -> frozenset[str]:
+        """The kinds of its actions."""
+        return frozenset(action.act for action in self.actions)
+
 
 class Turn(_Record):
     """One turn of a dialogue."""
@@ -113,6 +118,11 @@ class Turn(_Record):
     speaker: Literal["USER", "SYSTEM"]
     utterance: str
     frames: list[Frame]
+
+    @property
+    def acts(self) -> frozenset[str]:
+        """The kinds of actions in all its frames."""
+        return frozenset[str]().union(*(frame.acts for frame in self.frames))
 
 
 class Dialogue(_Record):

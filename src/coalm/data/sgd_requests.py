@@ -19,8 +19,9 @@ from typing import NamedTuple
 from coalm.data.base import Said, Shard, chance, draw, pick, sample, shuffled
 from coalm.data.config import SgdRequestsConfig
 from coalm.data.files import Copy
-from coalm.data.offers import NOTHING_FITS
+from coalm.data.offers import refusal
 from coalm.data.sgd import DialogueSource, SgdDialogues, today
+from coalm.data.sgd_exchanges import is_said
 from coalm.data.sgd_functions import ANY, Key, family
 from coalm.data.sgd_records import Dialogue, Turn
 from coalm.data.value_formats import Told, tell, untold
@@ -35,12 +36,20 @@ _FAREWELL = frozenset({"THANK_YOU", "GOODBYE"})
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-class _Request(NamedTuple):
-    """A wish with its values, as text, and the words that stand for them, empty without any."""
+class _Spoken(NamedTuple):
+    """A message of the user, and which sample it becomes."""
 
     place: str
     group: str
     text: str
+    dated: bool = False
+    """Whether it has a date, which may rest on the day on which it is said."""
+
+
+class _Request(NamedTuple):
+    """A wish with its values, as text, and the words that stand for them, empty without any."""
+
+    spoken: _Spoken
     key: Key
     values: Mapping[str, str]
     words: Mapping[str, str]
@@ -49,11 +58,6 @@ class _Request(NamedTuple):
         """What the user has said for the values of its call."""
         arguments = call.arguments.items()
         return [Said(slot, str(value), self.words[slot]) for slot, value in arguments]
-
-    @property
-    def dated(self) -> bool:
-        """Whether it has a date, which may rest on the day on which it is said."""
-        return any(map(_DATE.fullmatch, self.values.values()))
 
 
 class _Offer(NamedTuple):
@@ -84,28 +88,23 @@ class SgdRequestsSource(DialogueSource):
         self._waiting = {}
         yield from super().read_shard(shard)
         for request, call in self._waiting.values():
-            yield self._calling(self._offer(request.key.service, request.place), (request, call))
+            offer = self._offer(request.key.service, request.spoken.place)
+            yield self._calling(offer, (request, call))
 
     def _samples(self, dialogue: Dialogue) -> Iterator[Conversation]:
-        group = self._group(dialogue)
         for number, turn in enumerate(dialogue.turns):
-            place = f"{self._place(dialogue, number)}/request"
-            acts = {action.act for frame in turn.frames for action in frame.actions}
             if turn.speaker == "SYSTEM":
                 continue
-            if (request := self._request(turn, place, group)) is not None:
+            place = f"{self._place(dialogue, number)}/request"
+            spoken = _Spoken(place, self._group(dialogue), turn.utterance.strip())
+            if (request := self._request(turn, spoken)) is not None:
                 yield from self._answered(request)
-            elif acts and acts <= _FAREWELL and self._is_drawn("farewell", place, _CLOSING):
-                offer = self._offer(dialogue.services[0], place)
-                yield self._refusing(offer, place, group, turn.utterance.strip())
+            elif _is_farewell(turn) and self._is_drawn("farewell", place, _CLOSING):
+                yield self._refusing(self._offer(dialogue.services[0], place), spoken)
 
-    def _request(self, turn: Turn, place: str, group: str) -> _Request | None:
+    def _request(self, turn: Turn, spoken: _Spoken) -> _Request | None:
         """The wish that a turn comes with; None unless it is one, with all values for it."""
-        found = [
-            frame
-            for frame in turn.frames
-            if any(action.act == "INFORM_INTENT" for action in frame.actions)
-        ]
+        found = [frame for frame in turn.frames if "INFORM_INTENT" in frame.acts]
         if len(found) != 1 or (state := found[0].state) is None:
             return None
         frame = found[0]
@@ -122,28 +121,29 @@ class SgdRequestsSource(DialogueSource):
             return None
         heard = turn.utterance.lower()
         words = {
-            slot: next((form for form in said[slot].values if form.lower() in heard), "")
+            slot: next((form for form in said[slot].values if is_said(form, heard)), "")
             for slot in values
         }
+        dated = any(map(_DATE.fullmatch, values.values()))
         key = Key(frame.service, intent.name)
-        return _Request(place, group, turn.utterance.strip(), key, values, words)
+        return _Request(spoken._replace(dated=dated), key, values, words)
 
     def _answered(self, request: _Request) -> Iterator[Conversation]:
         """The request's sample, and that of a waiting one; none where it now waits itself."""
-        if self._is_drawn("no call", request.place):
-            offer = self._stranger(request)
-            yield self._refusing(offer, request.place, request.group, request.text, request.dated)
+        place = request.spoken.place
+        if self._is_drawn("no call", place):
+            yield self._refusing(self._stranger(request), request.spoken)
             return
-        offer = self._offer(request.key.service, request.place)
+        offer = self._offer(request.key.service, place)
         try:
             call = _call(offer.functions[request.key], request.values)
         except (DataError, ToolError) as e:
-            self.ledger.reject(request.place, "call that cannot be written", str(e))
+            self.ledger.reject(place, "call that cannot be written", str(e))
             return
         waiting = self._waiting.pop(offer.name, None)
         if waiting and waiting[1] != call:
             yield self._calling(offer, waiting, (request, call))
-        elif chance(self._seed, "pair", request.place) < self._config.paired and not waiting:
+        elif chance(self._seed, "pair", place) < self._config.paired and not waiting:
             self._waiting[offer.name] = request, call
         else:
             yield from (self._calling(offer, one) for one in (waiting, (request, call)) if one)
@@ -151,41 +151,31 @@ class SgdRequestsSource(DialogueSource):
     def _calling(self, offer: _Offer, *asked: tuple[_Request, ToolCall]) -> Conversation:
         """One or two requests in one message, then their calls."""
         self.ledger.counts["requests" if len(asked) == 1 else "pairs of requests"] += 1
-        first = asked[0][0]
+        parts = [request.spoken for request, _ in asked]
+        spoken = parts[0]._replace(
+            text=" ".join(part.text for part in parts), dated=any(part.dated for part in parts)
+        )
         answer = Message(role="assistant", tool_calls=tuple(call for _, call in asked))
         said = [item for request, call in asked for item in request.said(call)]
-        text = " ".join(request.text for request, _ in asked)
-        dated = any(request.dated for request, _ in asked)
-        return self._sample(offer, first.place, first.group, text, answer, said, dated=dated)
+        return self._sample(offer, spoken, answer, said)
 
-    def _refusing(
-        self, offer: _Offer, place: str, group: str, text: str, dated: bool = False
-    ) -> Conversation:
+    def _refusing(self, offer: _Offer, spoken: _Spoken) -> Conversation:
         """A message that no function of the offer fits."""
         self.ledger.counts["requests without a call"] += 1
-        content = "" if offer.prompt_format == "json_calls" else NOTHING_FITS
-        answer = Message(role="assistant", content=content)
-        return self._sample(offer, place, group, text, answer, (), dated=dated)
+        return self._sample(offer, spoken, refusal(offer.prompt_format), ())
 
     def _sample(
-        self,
-        offer: _Offer,
-        place: str,
-        group: str,
-        text: str,
-        answer: Message,
-        said: Sequence[Said],
-        *,
-        dated: bool,
+        self, offer: _Offer, spoken: _Spoken, answer: Message, said: Sequence[Said]
     ) -> Conversation:
+        user = Message(role="user", content=spoken.text)
         return sample(
-            place,
-            [*([today()] if dated else []), Message(role="user", content=text), answer],
+            spoken.place,
+            [today(), user, answer] if spoken.dated else [user, answer],
             tuple(told.schema for told in offer.functions.values()),
             source=self.name,
             skill="LA",
             prompt_format=offer.prompt_format,
-            group=group,
+            group=spoken.group,
             said=said,
         )
 
@@ -198,8 +188,10 @@ class SgdRequestsSource(DialogueSource):
         if (service, number) not in self._offers:
             name = f"{service}/{number}"
             offered = self._catalogue.offer([service], name).by_key
-            told = tell if self._config.value_formats else untold
-            functions = {key: told(tool, self._seed, name) for key, tool in offered.items()}
+            functions = {
+                key: tell(tool, self._seed, name) if self._config.value_formats else untold(tool)
+                for key, tool in offered.items()
+            }
             prompt_format = pick(self._config.formats, self._seed, name, "format")
             self._offers[service, number] = _Offer(name, functions, prompt_format)
         return self._offers[service, number]
@@ -207,14 +199,19 @@ class SgdRequestsSource(DialogueSource):
     def _stranger(self, request: _Request) -> _Offer:
         """An offer of another service that has no function for the request's job."""
         job = family(request.key.service)
-        for service in shuffled(self._services, self._seed, "stranger", request.place):
-            offer = self._offer(service, request.place)
+        place = request.spoken.place
+        for service in shuffled(self._services, self._seed, "stranger", place):
+            offer = self._offer(service, place)
             if all(family(key.service) != job for key in offer.functions):
                 return offer
         raise DataError(
             f"sgd_requests: every offer has a function for {job}, so none is without; set `tools` "
             "to fewer others, or `no_call` to 0"
         )
+
+
+def _is_farewell(turn: Turn) -> bool:
+    return bool(turn.acts) and turn.acts <= _FAREWELL
 
 
 def _call(function: Told, values: Mapping[str, str]) -> ToolCall:

@@ -82,6 +82,6 @@ def tell(schema: ToolSchema, *key: object) -> Told:
     return Told(told, dates, frozenset(towns))
 
 
-def untold(schema: ToolSchema, *_: object) -> Told:
+def untold(schema: ToolSchema) -> Told:
     """A function whose description tells none."""
     return Told(schema, {}, frozenset())
