@@ -29,7 +29,7 @@ from coalm.evals.runs import INFO, METRICS, read_rows, write_rows
 os.chdir(Path(__file__).parents[1])  # so that what is written down names no folder above
 RUNS, RESULTS = Path("runs/results"), Path("results")
 TASKS: Mapping[str, Sequence[str]] = {
-    "world": ("generation.batch_size=16",),
+    "world": ("generation.batch_size=24", "generation.cache_tokens=49152"),
     "apibank": ("--limit=100", "generation.batch_size=16"),
     "bfcl": ("--limit=100", "bfcl.categories=[non_live, live]", "generation.batch_size=16"),
     "multiwoz": ("--limit=20", "multiwoz.states=prompt", "multiwoz.history=spoken"),
