@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 
@@ -177,6 +177,27 @@ def test_a_mistake_is_shown_corrected_and_not_learned(style: Literal["plain", "v
         assert sum("I ask for" in (m.thought or "") for m in wrong.values()) > 5
     bare = [s.model_copy(update={"meta": {**s.meta, "slips": []}}) for s in samples]
     assert any(Validator(Ledger()).check(sample) for sample in bare)
+
+
+def test_what_was_said_or_done_before_comes_again_by_mistake() -> None:
+    config = WorldConfig(
+        worlds=(3,), dialogues=60, thoughts="plain", replies="plain", slips=0.5, brisk=0.5
+    )
+    again: Counter[str] = Counter()
+    for sample in WorldSource(config, 7).conversations():
+        numbers = cast("list[int]", sample.meta.get("slips", []))
+        for n in numbers:
+            wrong, before = sample.messages[n], sample.messages[:n]
+            if wrong.tool_calls and wrong.tool_calls in [m.tool_calls for m in before]:
+                again["search"] += 1
+            elif wrong.content and wrong.role == "assistant":
+                twice = wrong.content in [m.content for m in before]
+                again[str(wrong.thought).rpartition(". ")[2]] += twice
+        if numbers and numbers[-1] == len(sample.messages) - 3:
+            wrong, right = sample.messages[-3], sample.messages[-1]
+            assert (wrong.content, wrong.tool_calls) != (right.content, right.tool_calls)
+    assert min(again["search"], again["I offer that."]) > 2, again
+    assert sum(again[why] for why in again if why.startswith("I ask for ")) > 10, again
 
 
 def _slips(sample: Conversation) -> list[Message]:

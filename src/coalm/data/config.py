@@ -175,8 +175,8 @@ class WorldConfig(OfferConfig, ThoughtsConfig):
     """Share of the users who say at once all that there is to say about a wish."""
     slips: float = Field(default=0.0, ge=0.0, le=1.0)
     """How often the assistant first does something else than what it is asked for (a wrong value,
-    another function, a question for what it knows) and is told so. No sample learns that turn;
-    those after it show it."""
+    another function, a question for what it knows, an offer or a search once more) and is told so.
+    No sample learns that turn; those after it show it."""
     openings: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the dialogues of which only those samples are taken in which the user has just
     asked for something: there a function is chosen, and most of them are short."""

@@ -173,6 +173,8 @@ class _Script:
                     return None
             elif (row := self._offer(name, call)) is not None:
                 return row
+            else:
+                self._slips.search_again(self._service, name, call)
 
     def _offer(self, name: str, call: Call) -> Row | None:
         """Offer the results one by one; None: the user asked for a new search instead."""
@@ -191,6 +193,7 @@ class _Script:
                 self.scene.user(other, self._speech.tells(unsaid[0], self._wishes[unsaid[0]]))
                 return None
             self.scene.user(other)
+            self._slips.offer(self._service, name, row)
             line = self._speech.assistant("OFFER", intent.another, following)
             self.scene.system(line)
         self._wonder(rows[wanted], line, 0.5)
@@ -260,6 +263,7 @@ class _Script:
                 break
             no = self._speech.says("negate", Action("NEGATE"))
             self.scene.user(no, *(self._speech.tells(s, v) for s, v in wrong.items()))
+            self._slips.confirm(self._service, name)
         asked = self._curious(intent.result, set(intent.inputs), 0.3)
         yes = self._speech.says("affirm", Action("AFFIRM"))
         self.scene.user(yes, *map(self._speech.wonders, asked))

@@ -1,7 +1,8 @@
 """An assistant's mistakes: dialogues show them, so that a model learns to find its way back.
 
-The assistant does something else than what it was asked for, or asks for what it knows; the user
-says so, and everything goes on as if nothing had been: no booking comes of it.
+The assistant does something else than what it was asked for, asks for what it knows, or offers what
+it has offered; the user says so, and everything goes on as if nothing had been: no booking comes of
+it. A small model says again what it has just said, so these come several times in a row, too.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from coalm.world.database import Database
-from coalm.world.scene import Action, Line, Scene
+from coalm.world.rules import Row
+from coalm.world.scene import Action, Call, Line, Scene
 from coalm.world.schema import DONTCARE, Intent, Service, Slot, Wordings, services
 from coalm.world.speech import Speech
 from coalm.world.tools import MODULES
 
 _HOURS = (-12, -2, -1, 1, 2, 12)
 """So far from the hour that was meant is the one that is understood."""
+_OFTEN = (1, 1, 2, 3)
+"""So often in a row the same is asked for, or offered, in vain; one of these."""
 _OTHER_FUNCTION = 0.5
 """Share of the slips that are another function; the others are the right one with a wrong value."""
 
@@ -43,7 +47,7 @@ class Slips:
     def __init__(
         self, share: float, scene: Scene, speech: Speech, database: Database, rng: random.Random
     ) -> None:
-        """Make one before so many of the questions, searches and bookings.
+        """Make one before so many of the questions, searches, further offers and bookings.
 
         Args:
             share: From 0 (never; nothing is drawn then) to 1.
@@ -70,9 +74,10 @@ class Slips:
         spare = [s for s in function.inputs if s in service.ask and (s in known or s in free)]
         if spare:
             slot = self._rng.choice(spare)
-            self._scene.system(self._speech.asks(slot), slip=intent)
             value = known.get(slot, wishes.get(slot, DONTCARE))
-            self._scene.user(self._speech.tells(slot, value))
+            for _ in range(self._rng.choice(_OFTEN)):
+                self._scene.system(self._speech.asks(slot), slip=intent)
+                self._scene.user(self._speech.tells(slot, value))
 
     def search(self, service: Service, intent: str) -> None:
         """Perhaps another search than the one that is due; the user asks once more."""
@@ -87,6 +92,22 @@ class Slips:
         self._scene.system(line, call=call, slip=wrong.intent)
         self._ask_again(intent, known)
 
+    def search_again(self, service: Service, intent: str, call: Call) -> None:
+        """Perhaps the last search once more, as if nothing had been added; the user asks anew."""
+        if self._happens():
+            line = self._speech.assistant("OFFER", service.intents[intent].offer, call.results[0])
+            self._scene.system(line, call=call, slip=intent)
+            self._ask_again(intent, self._scene.tracker(service.name).parameters())
+
+    def offer(self, service: Service, intent: str, row: Row) -> None:
+        """Perhaps a result that was offered before; the user asks for another once more."""
+        if not self._happens():
+            return
+        for _ in range(self._rng.choice(_OFTEN)):
+            line = self._speech.assistant("OFFER", service.intents[intent].another, row)
+            self._scene.system(line, slip=intent)
+            self._scene.user(self._speech.says("alternatives", Action("REQUEST_ALTS")))
+
     def confirm(self, service: Service, intent: str) -> None:
         """Perhaps another booking to be confirmed than the one that is due; the user says no."""
         if not self._happens():
@@ -96,20 +117,22 @@ class Slips:
         values = {**wrong.function.optional, **wrong.values}
         line = self._said_of(wrong, "CONFIRM", wrong.function.confirm, values)
         self._scene.system(line, slip=wrong.intent)
+        no = self._speech.says("negate", Action("NEGATE"))
         if wrong.slot in known:
-            no = self._speech.says("negate", Action("NEGATE"))
             self._scene.user(no, self._speech.tells(wrong.slot, known[wrong.slot]))
         else:
-            self._ask_again(intent, known)
+            self._ask_again(intent, known, no)
 
     def _happens(self) -> bool:
         return self._share > 0 and self._rng.random() < self._share
 
     def _draw(self, service: Service, intent: str, known: Mapping[str, str]) -> _Wrong:
+        function = service.intents[intent]
+        right = {**function.optional, **known}
         others = {
             slot: found
-            for slot in service.intents[intent].inputs
-            if (found := _others(service.slots[slot], known.get(slot)))
+            for slot in function.inputs
+            if (found := _others(service.slots[slot], right.get(slot)))
         }
         if not others or self._rng.random() < _OTHER_FUNCTION:
             return self._other_function(service, intent, known)
@@ -139,13 +162,13 @@ class Slips:
         self._speech.service = meant
         return line
 
-    def _ask_again(self, intent: str, known: Mapping[str, str]) -> None:
+    def _ask_again(self, intent: str, known: Mapping[str, str], *before: Line) -> None:
         """The user's whole request once more."""
         line = self._speech.wants(intent, known)
         said = {action.slot for action in line.actions}
         asks = Action("INFORM_INTENT", "intent", intent, intent)
         rest = [self._speech.tells(slot, known[slot]) for slot in known if slot not in said]
-        self._scene.user(line._replace(actions=(asks, *line.actions)), *rest)
+        self._scene.user(*before, line._replace(actions=(asks, *line.actions)), *rest)
 
 
 def _others(slot: Slot, value: str | None) -> list[str]:

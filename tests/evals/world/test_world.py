@@ -10,10 +10,10 @@ from coalm.agent.rollout import Rollout
 from coalm.data.sgd import today
 from coalm.engines.base import Completion, Usage
 from coalm.evals.base import Sample, add_up
-from coalm.evals.world.errands import Errand
+from coalm.evals.world.errands import Errand, agrees
 from coalm.evals.world.oracle import Oracle, Patient
 from coalm.evals.world.score import DONE, KINDS
-from coalm.evals.world.steps import Dialogue, Turn, read_dialogue
+from coalm.evals.world.steps import Dialogue, Turn, read_dialogue, rows_of
 from coalm.evals.world.task import World, WorldConfig
 from coalm.evals.world.user import ScriptedUser, asked_for
 from coalm.formats import get_format
@@ -21,7 +21,7 @@ from coalm.types import Conversation, Message, Prompt, ToolCall
 from coalm.world.package_files import read_yaml
 from coalm.world.rules import TODAY_TEXT
 from coalm.world.schema import DONTCARE, Service, services
-from coalm.world.tools import world_database
+from coalm.world.tools import world_database, world_toolbox
 from coalm.world.wording import by_value, names, sentences
 
 Agent = Callable[[Prompt], Message]
@@ -159,14 +159,60 @@ def test_a_question_out_of_place_is_answered_with_the_whole_request(
     assert said == {slot for slot, value in wishes.items() if value != DONTCARE}
 
 
+def test_another_showing_in_the_right_cinema_is_not_the_one(
+    task: World, samples: list[Sample]
+) -> None:
+    slot, answers = services()["Cinema_1"].slots["show_time"], list[str]()
+    for sample in samples:
+        for want in (w for w in errand(sample).wants if w.intent == "GetShowings"):
+            call = ToolCall(name=want.intent, arguments=dict(want.wishes))
+            first = (rows_of(world_toolbox(0).execute(call).content) or [])[0]
+            same = first["cinema_name"] == want.row.get("cinema_name")
+            if same and not agrees(first, want.row):
+                turns = read_dialogue(talk(task.rollout(sample), Patient(sample))).turns
+                heard = (names(turn.reply, slot, first["show_time"]) for turn in turns)
+                answers.append(turns[[*heard].index(True) + 1].user)
+    assert answers
+    others = wordings("alternatives")
+    assert all(answer.casefold().startswith(others) for answer in answers)
+
+
+def wordings(kind: str) -> tuple[str, ...]:
+    """All that people say for it, in lower case."""
+    listed = cast("list[str]", read_yaml("common.yaml")[kind])
+    return tuple(one.casefold() for wording in listed for one in sentences(wording))
+
+
+def test_who_is_asked_for_the_same_again_says_more(samples: list[Sample]) -> None:
+    slots, patient = services()["Rail_1"].slots, 0
+    for wanted in (e for e in map(errand, samples) if e.wants[0].intent == "SearchTrains"):
+        user, wishes = ScriptedUser(wanted), wanted.wants[0].wishes
+        turns: list[Turn] = []
+        for _ in range(3):
+            turns.append(Turn(user.speak(Dialogue(turns, [])) or "", "Where do you start?"))
+        said = [{s for s, v in wishes.items() if names(t.user, slots[s], v)} for t in turns]
+        if wishes.keys() - said[0] - said[1]:
+            assert len(said[2] - said[0] - said[1]) == 1
+            assert "origin" in said[2]
+            patient += 1
+    assert patient
+
+
+def test_a_confirmation_of_something_else_is_refused(samples: list[Sample]) -> None:
+    user = ScriptedUser(errand(booking(samples)))
+    turns: list[Turn] = []
+    for _ in range(4):
+        reply = "Please confirm: a van from Mill Lane to Elm Grove."
+        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", reply))
+    assert turns[-1].user.casefold().startswith(wordings("negate"))
+
+
 def test_a_question_whether_to_go_ahead_is_agreed_to(samples: list[Sample]) -> None:
     user = ScriptedUser(errand(booking(samples)))
     turns: list[Turn] = []
     for _ in range(4):
         turns.append(Turn(user.speak(Dialogue(turns, [])) or "", "Shall I do that?"))
-    wordings = cast("list[str]", read_yaml("common.yaml")["affirm"])
-    yes = {one.casefold() for wording in wordings for one in sentences(wording)}
-    assert turns[-1].user.casefold() in yes
+    assert turns[-1].user.casefold() in wordings("affirm")
 
 
 def test_errands_are_drawn_anew_with_another_number_only(samples: list[Sample]) -> None:

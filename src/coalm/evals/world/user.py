@@ -26,6 +26,8 @@ _PATIENCE = 3
 _NO_ROW: Row = {}
 _NOTICED = ("date", "time", "city")
 """Kinds of slots for which the user notices another value in a confirmation."""
+_CONFIRM = "confirm"
+"""Who hears it about something else than the wish says no."""
 _WORD = re.compile(r"[a-z]+")
 _NO_YES = frozenset(("what", "which", "where", "when", "who", "how", "else"))
 """Words of questions to which yes is no answer, or not what the user wants to say."""
@@ -172,8 +174,10 @@ class ScriptedUser:
         asked = self._slots_asked(reply)
         news = [slot for slot in asked if slot not in self._said]
         if asked:
-            self._stalled -= bool(news)
-            return " ".join(map(self._tell, asked))
+            # who is asked once more for the same says something else, too
+            more = [] if news else [slot for slot in self._unsaid() if slot not in asked][:1]
+            self._stalled -= bool(news or more)
+            return " ".join(map(self._tell, [*asked, *more]))
         confirms, unsaid = self._confirms(reply), self._unsaid()
         wrong = self._contradicted(reply) if confirms else []
         if wrong or unsaid:
@@ -182,14 +186,15 @@ class ScriptedUser:
             return " ".join([*no, *map(self._tell, [*dict.fromkeys([*wrong, *unsaid])][:2])])
         if confirms or _takes_a_yes(reply):
             return self._speech.says("affirm").phrase.text
-        return self._again()
+        return self._again(reply)
 
-    def _again(self) -> str:
+    def _again(self, reply: str) -> str:
         """The whole request once more, to an agent that did, or asks for, something else."""
+        no = [self._speech.says("negate").phrase.text] if _CONFIRM in reply.casefold() else []
         line = self._speech.wants(self._want.intent, self._wishes)
         said = {action.slot for action in line.actions}
         rest = [self._tell(slot) for slot in self._wishes if slot not in said]
-        return " ".join([line.phrase.text, *rest])
+        return " ".join([*no, line.phrase.text, *rest])
 
     def _confirms(self, reply: str) -> bool:
         """Whether the agent repeats what is to be booked."""
@@ -215,10 +220,10 @@ class ScriptedUser:
             return False
         slots, wanted = self._service.slots, self._want
         told = [slot for slot in wanted.tell if slot in wanted.row]
-        if any(names(reply, slots[slot], wanted.row[slot]) for slot in told):
-            return False
+        # the right cinema at another time is another showing
+        missing = [s for s in told if not names(reply, slots[s], wanted.row[s])]
         rows = [row for step in heard.steps if step.turn >= self._since for row in step.rows]
-        return any(names(reply, slots[s], row[s]) for row in rows for s in told if s in row)
+        return any(names(reply, slots[s], row[s]) for row in rows for s in missing if s in row)
 
     def _slots_asked(self, reply: str) -> list[str]:
         """The slots that a reply asks for, by the words of its questions."""
