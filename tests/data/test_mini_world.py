@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Literal, cast
+from typing import Literal
 
 import pytest
 
@@ -185,7 +185,7 @@ def test_what_was_said_or_done_before_comes_again_by_mistake() -> None:
     )
     again: Counter[str] = Counter()
     for sample in WorldSource(config, 7).conversations():
-        numbers = cast("list[int]", sample.meta.get("slips", []))
+        numbers = _slip_numbers(sample)
         for n in numbers:
             wrong, before = sample.messages[n], sample.messages[:n]
             if wrong.tool_calls and wrong.tool_calls in [m.tool_calls for m in before]:
@@ -201,9 +201,13 @@ def test_what_was_said_or_done_before_comes_again_by_mistake() -> None:
 
 
 def _slips(sample: Conversation) -> list[Message]:
+    return [sample.messages[n] for n in _slip_numbers(sample)]
+
+
+def _slip_numbers(sample: Conversation) -> list[int]:
     numbers = sample.meta.get("slips", [])
     assert isinstance(numbers, list)
-    return [sample.messages[n] for n in numbers if isinstance(n, int)]
+    return [n for n in numbers if isinstance(n, int)]
 
 
 def _searches() -> list[str]:

@@ -86,18 +86,20 @@ class Slips:
         known = self._scene.tracker(service.name).parameters()
         wrong = self._draw(service, intent, known)
         call = self._scene.run(wrong.intent, wrong.values)
-        if call.failed:
-            return  # that nothing was found is no answer to anybody
-        line = self._said_of(wrong, "OFFER", wrong.function.offer, call.results[0])
-        self._scene.system(line, call=call, slip=wrong.intent)
-        self._ask_again(intent, known)
+        if not call.failed:  # that nothing was found is no answer to anybody
+            self._find(wrong, call, intent, known)
 
     def search_again(self, service: Service, intent: str, call: Call) -> None:
         """Perhaps the last search once more, as if nothing had been added; the user asks anew."""
         if self._happens():
-            line = self._speech.assistant("OFFER", service.intents[intent].offer, call.results[0])
-            self._scene.system(line, call=call, slip=intent)
-            self._ask_again(intent, self._scene.tracker(service.name).parameters())
+            known = self._scene.tracker(service.name).parameters()
+            self._find(_Wrong(service, intent, call.parameters), call, intent, known)
+
+    def _find(self, wrong: _Wrong, call: Call, intent: str, known: Mapping[str, str]) -> None:
+        """Offer what a wrong search found; the user asks for the intent once more."""
+        line = self._said_of(wrong, "OFFER", wrong.function.offer, call.results[0])
+        self._scene.system(line, call=call, slip=wrong.intent)
+        self._ask_again(intent, known)
 
     def offer(self, service: Service, intent: str, row: Row) -> None:
         """Perhaps a result that was offered before; the user asks for another once more."""

@@ -145,15 +145,20 @@ def test_every_question_of_the_world_is_understood(service: Service) -> None:
         assert asked_for(service.name, inputs, question) == [slot], question
 
 
+def answered(wanted: Errand, reply: str, *, times: int) -> list[Turn]:
+    """What the user says to an agent that has one reply to everything."""
+    user, turns = ScriptedUser(wanted), list[Turn]()
+    for _ in range(times):
+        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", reply))
+    return turns
+
+
 @pytest.mark.parametrize("reply", ["Which hotel would you like?", "Is there anything else?"])
 def test_a_question_out_of_place_is_answered_with_the_whole_request(
     samples: list[Sample], reply: str
 ) -> None:
     wanted = errand(booking(samples))
-    user = ScriptedUser(wanted)
-    turns: list[Turn] = []
-    for _ in range(4):
-        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", reply))
+    turns = answered(wanted, reply, times=4)
     slots, wishes = services()["Dining_1"].slots, wanted.wants[0].wishes
     said = {s for s, value in wishes.items() if names(turns[-1].user, slots[s], value)}
     assert said == {slot for slot, value in wishes.items() if value != DONTCARE}
@@ -186,10 +191,7 @@ def wordings(kind: str) -> tuple[str, ...]:
 def test_who_is_asked_for_the_same_again_says_more(samples: list[Sample]) -> None:
     slots, patient = services()["Rail_1"].slots, 0
     for wanted in (e for e in map(errand, samples) if e.wants[0].intent == "SearchTrains"):
-        user, wishes = ScriptedUser(wanted), wanted.wants[0].wishes
-        turns: list[Turn] = []
-        for _ in range(3):
-            turns.append(Turn(user.speak(Dialogue(turns, [])) or "", "Where do you start?"))
+        wishes, turns = wanted.wants[0].wishes, answered(wanted, "Where do you start?", times=3)
         said = [{s for s, v in wishes.items() if names(t.user, slots[s], v)} for t in turns]
         if wishes.keys() - said[0] - said[1]:
             assert len(said[2] - said[0] - said[1]) == 1
@@ -199,19 +201,13 @@ def test_who_is_asked_for_the_same_again_says_more(samples: list[Sample]) -> Non
 
 
 def test_a_confirmation_of_something_else_is_refused(samples: list[Sample]) -> None:
-    user = ScriptedUser(errand(booking(samples)))
-    turns: list[Turn] = []
-    for _ in range(4):
-        reply = "Please confirm: a van from Mill Lane to Elm Grove."
-        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", reply))
+    reply = "Please confirm: a van from Mill Lane to Elm Grove."
+    turns = answered(errand(booking(samples)), reply, times=4)
     assert turns[-1].user.casefold().startswith(wordings("negate"))
 
 
 def test_a_question_whether_to_go_ahead_is_agreed_to(samples: list[Sample]) -> None:
-    user = ScriptedUser(errand(booking(samples)))
-    turns: list[Turn] = []
-    for _ in range(4):
-        turns.append(Turn(user.speak(Dialogue(turns, [])) or "", "Shall I do that?"))
+    turns = answered(errand(booking(samples)), "Shall I do that?", times=4)
     assert turns[-1].user.casefold() in wordings("affirm")
 
 

@@ -175,7 +175,7 @@ class ScriptedUser:
         news = [slot for slot in asked if slot not in self._said]
         if asked:
             # who is asked once more for the same says something else, too
-            more = [] if news else [slot for slot in self._unsaid() if slot not in asked][:1]
+            more = [] if news else self._unsaid()[:1]
             self._stalled -= bool(news or more)
             return " ".join(map(self._tell, [*asked, *more]))
         confirms, unsaid = self._confirms(reply), self._unsaid()
